@@ -1,0 +1,62 @@
+# Thin names for what CMake presets and the scripts in tools/ do. `make help` lists them.
+PRESET ?= release
+CMAKE_FLAGS ?=
+FUZZ_SECONDS ?= 20
+
+SOURCES = git ls-files --cached --others --exclude-standard -- '*.cpp' '*.h' '*.cu' '*.cuh'
+JOBS := $(shell nproc)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps configure build quickstart test bench format format-check tidy lint fuzz model install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that are missing (sudo where needed)
+	@tools/install-deps.sh
+
+configure: deps
+	cmake --preset $(PRESET) $(CMAKE_FLAGS)
+
+build: configure ## the binary: build/release/bin/wick (another preset: PRESET=dev)
+	cmake --build --preset $(PRESET) --target wick-bin
+
+quickstart: ## the whole main job: build, fine-tune the bundled model, show the difference
+	@tools/quickstart.sh
+
+test: configure ## build everything and run all tests (PRESET=asan or tsan for sanitizers)
+	cmake --build --preset $(PRESET)
+	ctest --preset $(PRESET)
+
+bench: override CMAKE_FLAGS += -DWICK_BUILD_BENCH=ON
+bench: configure ## build and run the benchmarks
+	cmake --build --preset $(PRESET)
+	@for bench in build/$(PRESET)/bin/*_bench; do "$$bench" || exit 1; done
+
+format: ## clang-format all sources in place
+	$(SOURCES) | xargs clang-format -i
+
+format-check:
+	$(SOURCES) | xargs clang-format --dry-run -Werror
+	shellcheck .ci/run tools/*.sh
+
+tidy:
+	cmake --preset asan $(CMAKE_FLAGS) >/dev/null
+	git ls-files --cached --others --exclude-standard -- 'src/*.cpp' \
+	  | xargs -P $(JOBS) -n 1 clang-tidy -p build/asan --quiet
+
+lint: format-check tidy ## formatting, shell scripts, clang-tidy
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (20)
+	cmake --preset asan $(CMAKE_FLAGS)
+	cmake --build --preset asan --target fuzz_targets
+	tools/fuzz.sh build/asan $(FUZZ_SECONDS)
+
+model: build ## retrain the bundled base model from nothing
+	tools/make_base_model.sh
+
+install: build ## install under PREFIX (default /usr/local)
+	cmake --install build/$(PRESET) $(if $(PREFIX),--prefix $(PREFIX))
+
+clean: ## remove build/
+	rm -rf build

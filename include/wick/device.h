@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wick {
+
+enum class DeviceKind : std::uint8_t { cpu, cuda };
+
+/// Where a tensor's data lives and its ops run.
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  std::int16_t index = 0;
+
+  /// "cpu" or "cuda:0".
+  std::string str() const;
+  friend bool operator==(Device a, Device b) noexcept { return a.kind == b.kind && a.index == b.index; }
+};
+
+inline constexpr Device cpu{};
+
+struct DeviceInfo {
+  Device device;
+  std::string name;            ///< the processor's own name
+  std::string features;        ///< instruction sets or compute capability in use
+  std::uint64_t memory_bytes;  ///< total memory
+  int threads;                 ///< worker threads that a plan uses
+};
+
+/// Every device that this build can use on this machine.
+std::vector<DeviceInfo> devices();
+
+/// Parses "cpu", "cuda" or "cuda:N". Throws DeviceError that lists what there is when it is unknown or absent.
+Device device_from_name(std::string_view name);
+
+/// Threads that CPU kernels use from now on, process-wide; at least 1. Throws ArgumentError otherwise.
+void set_threads(int count);
+int threads();
+
+}  // namespace wick

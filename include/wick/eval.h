@@ -1,0 +1,83 @@
+#pragma once
+
+#include <coroutine>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+
+#include "wick/tensor.h"
+
+namespace wick {
+
+class Completion;
+
+/// The outcome of an `eval_async`: a value that can be copied, waited for, continued and dropped at will.
+/// An error that happened stays with the tensors it concerns (reading them throws it), also when every handle
+/// is dropped. Thread-safe.
+class Evaluation {
+ public:
+  explicit Evaluation(std::shared_ptr<Completion> completion) : completion_(std::move(completion)) {}
+
+  /// True when the work is over, well or badly. Never blocks.
+  bool ready() const;
+  /// Blocks until the work is over. Throws the error that it ended with.
+  void wait() const;
+  /// Runs `f` once the work ended well: on the worker thread, or here and now when that was already the case.
+  /// The result completes after `f` returned, and carries what `f` threw, or this evaluation's error
+  /// (then `f` is not called).
+  Evaluation then(std::function<void()> f) const;
+
+  bool await_ready() const { return ready(); }
+  void await_suspend(std::coroutine_handle<> waiting) const;
+  void await_resume() const { wait(); }
+
+ private:
+  std::shared_ptr<Completion> completion_;
+};
+
+/// What an evaluation does with the history of its outputs (the ops that led to them).
+enum class History {
+  /// Keeps it as long as somebody could still ask for a gradient through it, that is, while a handle to any tensor in
+  /// it exists.
+  keep,
+  /// Outputs become data, as by `detach`; the memory of inputs to which no other handle exists is reused for outputs.
+  /// For loops that carry state: optimizer updates, caches.
+  drop,
+};
+
+/// Computes every tensor of `outputs` that has no data yet, as one plan, on the calling thread (CPU).
+/// Throws MemoryError when the planned memory cannot be had, DeviceError when tensors of several devices meet.
+void eval(std::span<const Tensor> outputs, History history = History::keep);
+void eval(std::initializer_list<Tensor> outputs, History history = History::keep);
+
+/// Plans like `eval`, then returns at once; a worker thread executes in the order of the calls. The tensors may be
+/// used at once, also recorded into further ops and evaluated: whoever needs the data waits for it.
+Evaluation eval_async(std::span<const Tensor> outputs, History history = History::keep);
+Evaluation eval_async(std::initializer_list<Tensor> outputs, History history = History::keep);
+
+/// While one lives, each op recorded on this thread is evaluated at once. For debugging, and as a baseline.
+class EagerScope {
+ public:
+  EagerScope();
+  ~EagerScope();
+  EagerScope(const EagerScope&) = delete;
+  EagerScope& operator=(const EagerScope&) = delete;
+
+ private:
+  bool previous_;
+};
+
+/// Counters of the process-wide plan cache.
+struct PlanCacheStats {
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+  std::size_t plans = 0;
+};
+PlanCacheStats plan_cache_stats();
+
+/// Largest memory that evaluations of this process held at once so far: arenas and results, in bytes.
+std::uint64_t peak_bytes();
+void reset_peak_bytes();
+
+}  // namespace wick

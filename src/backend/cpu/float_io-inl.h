@@ -1,0 +1,123 @@
+// Vectors of f32 loaded from and stored to f32, bf16 and f16 memory. Included once per Highway target.
+#if defined(WICK_FLOAT_IO_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef WICK_FLOAT_IO_INL_H
+#undef WICK_FLOAT_IO_INL_H
+#else
+#define WICK_FLOAT_IO_INL_H
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "wick/dtype.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace wick::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Float = hn::ScalableTag<float>;
+using FloatVec = hn::Vec<Float>;
+constexpr Float f32_tag{};
+/// Of a vector; the targets in use have vectors of fixed length.
+constexpr std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(f32_tag));
+
+// All lanes.
+
+HWY_INLINE FloatVec load(const float* p) { return hn::LoadU(f32_tag, p); }
+HWY_INLINE FloatVec load(const bfloat16* p) {
+  const hn::Rebind<std::uint16_t, Float> narrow;
+  const hn::Rebind<std::uint32_t, Float> wide;
+  const auto bits = hn::PromoteTo(wide, hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(p)));
+  return hn::BitCast(f32_tag, hn::ShiftLeft<16>(bits));
+}
+HWY_INLINE FloatVec load(const float16* p) {
+  const hn::Rebind<hwy::float16_t, Float> narrow;
+  return hn::PromoteTo(f32_tag, hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(p)));
+}
+
+HWY_INLINE void store(FloatVec v, float* p) { hn::StoreU(v, f32_tag, p); }
+HWY_INLINE void store(FloatVec v, bfloat16* p) {
+  // Round to nearest even on the bits, as the scalar conversion does.
+  const hn::Rebind<std::uint16_t, Float> narrow;
+  const hn::Rebind<std::uint32_t, Float> wide;
+  const hn::Rebind<std::int32_t, Float> wide_signed;
+  const auto bits = hn::BitCast(wide, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(wide, 1));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(wide, 0x7FFF)), odd));
+  const auto nan = hn::Or(hn::ShiftRight<16>(bits), hn::Set(wide, 0x40));
+  const auto result = hn::IfThenElse(hn::RebindMask(wide, hn::Eq(v, v)), rounded, nan);
+  hn::StoreU(hn::DemoteTo(narrow, hn::BitCast(wide_signed, result)), narrow,
+             reinterpret_cast<std::uint16_t*>(p));
+}
+HWY_INLINE void store(FloatVec v, float16* p) {
+  const hn::Rebind<hwy::float16_t, Float> narrow;
+  hn::StoreU(hn::DemoteTo(narrow, v), narrow, reinterpret_cast<hwy::float16_t*>(p));
+}
+
+// The first `n` lanes, for what is left at the end of a row; nothing behind them is touched.
+
+template <typename T>
+HWY_INLINE FloatVec load_first(const T* p, std::int64_t n, float others) {
+  HWY_ALIGN T buffer[hn::MaxLanes(f32_tag)];
+  const T filler(others);
+  std::fill_n(buffer, lanes, filler);
+  std::memcpy(buffer, p, static_cast<std::size_t>(n) * sizeof(T));
+  return load(buffer);
+}
+template <typename T>
+HWY_INLINE void store_first(FloatVec v, T* p, std::int64_t n) {
+  HWY_ALIGN T buffer[hn::MaxLanes(f32_tag)];
+  store(v, buffer);
+  std::memcpy(p, buffer, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+/// What is left of `v` after a store in T.
+template <typename T>
+HWY_INLINE FloatVec rounded_to(FloatVec v) {
+  if constexpr (std::is_same_v<T, float>) {
+    return v;
+  } else {
+    HWY_ALIGN T buffer[hn::MaxLanes(f32_tag)];
+    store(v, buffer);
+    return load(buffer);
+  }
+}
+
+/// exp; unlike Highway's, NaN stays NaN. Overflow is the caller's business: the arguments are at most 0 here.
+HWY_INLINE FloatVec exp_vec(FloatVec x) { return hn::IfThenElse(hn::Eq(x, x), hn::Exp(f32_tag, x), x); }
+
+HWY_INLINE float sum_of(FloatVec v) { return hn::GetLane(hn::SumOfLanes(f32_tag, v)); }
+HWY_INLINE float max_of(FloatVec v) { return hn::GetLane(hn::MaxOfLanes(f32_tag, v)); }
+
+// The functions passed to these need HWY_ATTR: compilers do not extend a region's target to lambdas.
+
+/// Calls f(vector of lanes [i, i + lanes)) along a row of `count`; the last one is filled up with `others`.
+template <typename T, typename F>
+HWY_INLINE void for_each_vector(const T* row, std::int64_t count, float others, const F& f) {
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) f(load(row + i));
+  if (i < count) f(load_first(row + i, count - i, others));
+}
+
+/// out[i] = f(x[i], i); f's index is that of the vector's first lane, `n` the number of its lanes that
+/// matter.
+template <typename T, typename F>
+HWY_INLINE void map_row(const T* x, T* out, std::int64_t count, const F& f) {
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) store(f(load(x + i), i, lanes), out + i);
+  if (i < count) store_first(f(load_first(x + i, count - i, 0.0f), i, count - i), out + i, count - i);
+}
+
+/// load or load_first.
+HWY_INLINE FloatVec load_some(const float* p, std::int64_t n) {
+  return n >= lanes ? load(p) : load_first(p, n, 0.0f);
+}
+
+}  // namespace wick::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,7 @@
+#pragma once
+
+// Include before any Highway header. Wick wants AVX2 or better (AVX-512 where there is) on x86, NEON on ARM;
+// leaving the other instruction sets out halves the time to compile. The compiler's baseline stays as the
+// fallback.
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <span>
+
+#include "backend/backend.h"
+
+// One function a kernel file: the entries that it offers. `registry.cpp` is the list of them.
+namespace wick::cpu_kernels {
+
+using Entries = std::span<const KernelEntry>;
+
+Entries elementwise();  // unary, binary, where, cast, constant, arange
+Entries movement();     // copy, concat, pad, slice_update
+Entries reduce();
+Entries argreduce();
+Entries cumsum();
+Entries matmul();
+Entries indexing();  // take, take_along_axis, index_add, scatter_add, scatter
+Entries sort();
+Entries random();
+Entries softmax();
+Entries norm();
+Entries rope();
+Entries attention();
+Entries cross_entropy();
+
+}  // namespace wick::cpu_kernels

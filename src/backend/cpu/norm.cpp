@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <cmath>
+
+#include "backend/cpu/float_convert.h"
+#include "backend/cpu/highway_targets.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/row_parallel.h"
+#include "ops/attributes.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backend/cpu/norm.cpp"
+#include <hwy/foreach_target.h>
+
+#include "backend/cpu/float_io-inl.h"
+
+// Shared by the parts below, which Highway compiles once per target.
+#ifndef WICK_NORM_ROWS
+#define WICK_NORM_ROWS
+namespace wick {
+
+/// Rows of x [rows, d]; weight and bias may be null.
+struct NormRows {
+  DType dtype;
+  const void* x;
+  void* out;
+  std::int64_t rows;
+  std::int64_t d;
+  const float* weight;
+  const float* bias;
+  double eps;
+};
+
+}  // namespace wick
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace wick::HWY_NAMESPACE {
+
+template <typename T>
+void rms_norm_row(const T* x, T* out, const NormRows& job) {
+  FloatVec squares = hn::Zero(f32_tag);
+  for_each_vector(x, job.d, 0.0f, [&](FloatVec v) HWY_ATTR { squares = hn::MulAdd(v, v, squares); });
+  const double mean = static_cast<double>(sum_of(squares)) / static_cast<double>(job.d);
+  const FloatVec scale = hn::Set(f32_tag, static_cast<float>(1 / std::sqrt(mean + job.eps)));
+  map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+    const FloatVec normalized = hn::Mul(v, scale);
+    return job.weight ? hn::Mul(rounded_to<T>(normalized), load_some(job.weight + i, n)) : normalized;
+  });
+}
+
+template <typename T>
+void layer_norm_row(const T* x, T* out, const NormRows& job) {
+  const auto d = static_cast<float>(job.d);
+  FloatVec total = hn::Zero(f32_tag);
+  for_each_vector(x, job.d, 0.0f, [&](FloatVec v) HWY_ATTR { total = hn::Add(total, v); });
+  const float mean_value = sum_of(total) / d;
+  const FloatVec mean = hn::Set(f32_tag, mean_value);
+  FloatVec squares = hn::Zero(f32_tag);
+  for_each_vector(x, job.d, mean_value, [&](FloatVec v) HWY_ATTR {
+    const FloatVec centered = hn::Sub(v, mean);
+    squares = hn::MulAdd(centered, centered, squares);
+  });
+  const double variance = static_cast<double>(sum_of(squares)) / static_cast<double>(job.d);
+  const FloatVec scale = hn::Set(f32_tag, static_cast<float>(1 / std::sqrt(variance + job.eps)));
+  map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+    FloatVec y = hn::Mul(hn::Sub(v, mean), scale);
+    if (job.weight) y = hn::Mul(y, load_some(job.weight + i, n));
+    if (job.bias) y = hn::Add(y, load_some(job.bias + i, n));
+    return y;
+  });
+}
+
+template <typename T>
+void norm_rows(const NormRows& job, bool centered) {
+  const auto* x = static_cast<const T*>(job.x);
+  auto* out = static_cast<T*>(job.out);
+  for (std::int64_t r = 0; r < job.rows; ++r, x += job.d, out += job.d) {
+    if (centered)
+      layer_norm_row(x, out, job);
+    else
+      rms_norm_row(x, out, job);
+  }
+}
+
+void RunNormRows(const NormRows& job, bool centered) {
+  if (job.dtype == DType::bf16)
+    norm_rows<bfloat16>(job, centered);
+  else if (job.dtype == DType::f16)
+    norm_rows<float16>(job, centered);
+  else
+    norm_rows<float>(job, centered);
+}
+
+}  // namespace wick::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace wick {
+namespace {
+
+HWY_EXPORT(RunNormRows);
+
+class NormKernel final : public Kernel {
+ public:
+  NormKernel(const KernelRequest& request, bool centered)
+      : d_(request.output.shape().dim(-1)),
+        rows_(d_ > 0 ? request.output.shape().elements() / d_ : 0),
+        dtype_(request.output.dtype),
+        eps_(request.attrs.as<NormAttrs>().eps),
+        centered_(centered) {
+    for (const Slot& parameter : request.inputs.subspan(1)) parameters_.push_back(parameter.dtype);
+  }
+
+  std::size_t scratch_bytes() const override {
+    return parameters_.size() * static_cast<std::size_t>(d_) * sizeof(float);
+  }
+
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    const float* parameters[2] = {nullptr, nullptr};
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      if (parameters_[i] == DType::f32) {
+        parameters[i] = static_cast<const float*>(inputs[1 + i]);
+      } else {
+        float* wide = static_cast<float*>(scratch) + static_cast<std::int64_t>(i) * d_;
+        widen_row(parameters_[i], inputs[1 + i], wide, d_);
+        parameters[i] = wide;
+      }
+    }
+    const auto row_bytes = d_ * static_cast<std::int64_t>(size_of(dtype_));
+    const auto* x = static_cast<const std::byte*>(inputs[0]);
+    auto* out = static_cast<std::byte*>(output);
+    parallel_rows(rows_, d_, [&](std::int64_t begin, std::int64_t end) {
+      HWY_DYNAMIC_DISPATCH(RunNormRows)
+      ({dtype_, x + begin * row_bytes, out + begin * row_bytes, end - begin, d_, parameters[0], parameters[1],
+        eps_},
+       centered_);
+    });
+  }
+
+ private:
+  std::int64_t d_;
+  std::int64_t rows_;
+  DType dtype_;
+  double eps_;
+  bool centered_;
+  std::vector<DType> parameters_;
+};
+
+bool supports(const KernelRequest& request) {
+  return std::none_of(request.inputs.begin(), request.inputs.end(),
+                      [](const Slot& slot) { return slot.dtype == DType::f64; });
+}
+
+template <bool centered>
+std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
+  return std::make_unique<NormKernel>(request, centered);
+}
+
+constexpr KernelEntry entries[] = {
+    {.op = "rms_norm", .prepare = prepare<false>, .in_place = true, .supports = supports},
+    {.op = "layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports},
+};
+
+}  // namespace
+
+namespace cpu_kernels {
+Entries norm() { return entries; }
+}  // namespace cpu_kernels
+
+}  // namespace wick
+#endif

@@ -1,0 +1,73 @@
+#include <omp.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <sstream>
+
+#include "backend/threads.h"
+#include "wick/device.h"
+#include "wick/error.h"
+
+namespace wick {
+namespace {
+
+std::atomic<int> configured_threads{omp_get_max_threads()};
+
+/// The value of the first "key : value" line of /proc/cpuinfo with this key; empty when there is none.
+std::string cpuinfo(std::string_view key) {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(key)) continue;
+    const std::size_t colon = line.find(':');
+    if (colon != std::string::npos && colon + 2 <= line.size()) return line.substr(colon + 2);
+  }
+  return {};
+}
+
+/// Those instruction sets that kernels make use of, of the processor's list.
+std::string vector_features() {
+  std::istringstream flags(cpuinfo("flags"));
+  std::string found;
+  for (std::string flag; flags >> flag;)
+    if (flag == "avx2" || flag == "fma" || flag == "avx512f" || flag == "avx512_bf16" || flag == "amx_bf16")
+      found += (found.empty() ? "" : " ") + flag;
+  return found;
+}
+
+}  // namespace
+
+std::string Device::str() const {
+  return kind == DeviceKind::cpu ? "cpu" : "cuda:" + std::to_string(index);
+}
+
+std::vector<DeviceInfo> devices() {
+  std::string name = cpuinfo("model name");
+  if (name.empty()) name = "unknown processor";
+  const auto pages = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES));
+  const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGE_SIZE));
+  return {{cpu, name, vector_features(), pages * page, threads()}};
+}
+
+Device device_from_name(std::string_view name) {
+  std::string known;
+  for (const DeviceInfo& info : devices()) {
+    if (info.device.str() == name) return info.device;
+    known += (known.empty() ? "" : ", ") + info.device.str();
+  }
+  throw DeviceError("there is no device \"" + std::string(name) + "\" here; there is: " + known);
+}
+
+void set_threads(int count) {
+  if (count < 1 || count > 4096)
+    throw ArgumentError("the number of threads must be between 1 and 4096, not " + std::to_string(count));
+  configured_threads = count;
+}
+
+int threads() { return configured_threads; }
+
+void use_configured_threads() noexcept {
+  if (omp_get_max_threads() != configured_threads) omp_set_num_threads(configured_threads);
+}
+
+}  // namespace wick

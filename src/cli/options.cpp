@@ -1,0 +1,34 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "wick/device.h"
+#include "wick/error.h"
+
+namespace wick::cli {
+
+void ComputeOptions::add_to(CLI::App& command) {
+  command.add_option("--device", device, "Device to compute on; `wick devices` lists them")->capture_default_str();
+  command.add_option("--threads", threads, "Threads to compute with (default: all cores)");
+}
+
+void ComputeOptions::apply() const {
+  device_from_name(device);
+  if (threads != 0) set_threads(threads);
+}
+
+DType parse_floating_dtype(const std::string& flag, const std::string& value) {
+  if (value != "f32" && value != "bf16" && value != "f16")
+    throw ArgumentError(fmt::format("{} must be f32, bf16 or f16, not \"{}\"", flag, value));
+  return dtype_from_name(value);
+}
+
+void print_line(const std::string& line) {
+  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF ||
+      std::fflush(stdout) != 0)
+    throw FileError("cannot write to standard output");
+}
+
+}  // namespace wick::cli

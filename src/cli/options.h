@@ -1,0 +1,27 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "wick/dtype.h"
+
+namespace wick::cli {
+
+/// Flags of every command that computes.
+struct ComputeOptions {
+  std::string device = "cpu";
+  int threads = 0;
+
+  void add_to(CLI::App& command);
+  /// Makes them hold. Throws DeviceError, ArgumentError.
+  void apply() const;
+};
+
+/// A dtype flag's value as a floating dtype. Throws ArgumentError that names the flag.
+DType parse_floating_dtype(const std::string& flag, const std::string& value);
+
+/// Prints a line on standard output. Throws FileError when that fails (a full disk behind a
+/// redirection).
+void print_line(const std::string& line);
+
+}  // namespace wick::cli

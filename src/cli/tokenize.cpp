@@ -1,0 +1,61 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "wick/error.h"
+#include "wick/tokenizer.h"
+
+namespace wick::cli {
+namespace {
+
+struct Options {
+  std::string model;
+  std::optional<std::string> text;
+  bool no_special = false;
+  bool parse_special = false;
+  bool json = false;
+};
+
+std::string read_standard_input() {
+  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  if (std::cin.bad()) throw FileError("cannot read standard input");
+  return text;
+}
+
+void run(const Options& options) {
+  const Tokenizer tokenizer = Tokenizer::from_directory(options.model);
+  const std::string text = options.text ? *options.text : read_standard_input();
+  const std::vector<std::int32_t> ids =
+      tokenizer.encode(text, {.add_special = !options.no_special, .parse_special = options.parse_special});
+  const std::string decoded = tokenizer.decode(ids);
+  if (options.json) {
+    print_line(nlohmann::json{{"ids", ids}, {"text", decoded}}.dump());
+    return;
+  }
+  print_line(fmt::format("{}", fmt::join(ids, " ")));
+  print_line(decoded);
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("tokenize", "Print the token ids of a text, and the text that they decode to");
+  auto options = std::make_shared<Options>();
+  command->add_option("--model", options->model, "Model directory (its tokenizer.json)")->required();
+  command->add_option("text", options->text, "Text; standard input when absent");
+  command->add_flag("--no-special", options->no_special, "Do not add <s> and the like");
+  command->add_flag("--parse-special", options->parse_special, "Text that spells a special token becomes that token");
+  command->add_flag("--json", options->json, "Print one JSON object: ids, text");
+  command->footer("Examples:\n"
+                  "  wick tokenize --model models/base \"Once upon a time\"\n"
+                  "  wick tokenize --model models/base --json < story.txt");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace wick::cli

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "core/storage.h"
+
+namespace wick {
+
+/// Alignment of every block: a cache line, and the widest vector.
+inline constexpr std::size_t allocation_alignment = 64;
+
+/// Uninitialised host memory. Throws MemoryError that states the bytes asked for and those held already.
+std::shared_ptr<Storage> allocate_host(std::size_t bytes);
+
+/// Bytes that `allocate_host` gave out and nobody returned, and their maximum since the last reset.
+std::uint64_t held_bytes() noexcept;
+std::uint64_t peak_held_bytes() noexcept;
+void reset_peak_held_bytes() noexcept;
+
+}  // namespace wick

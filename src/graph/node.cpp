@@ -1,0 +1,82 @@
+#include "graph/node.h"
+
+#include <new>
+#include <thread>
+
+namespace wick {
+
+// The inputs lie behind the node, in the same allocation.
+Tensor* Node::inputs() const noexcept {
+  return reinterpret_cast<Tensor*>(const_cast<Node*>(this) + 1);  // NOLINT
+}
+
+Node* Node::make(const Op* op, const Attrs& attrs, Inputs inputs, const Spec& spec, Device device,
+                 SourceLocation where) {
+  static_assert(sizeof(Node) % alignof(Tensor) == 0);
+  void* memory = ::operator new(sizeof(Node) + inputs.size() * sizeof(Tensor));
+  Node* node = new (memory) Node;
+  node->op_ = op;
+  node->attrs_ = attrs;
+  node->shape_ = spec.shape;
+  node->dtype_ = spec.dtype;
+  node->device_ = device;
+  node->where_ = where;
+  node->input_count_ = static_cast<std::uint32_t>(inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) new (node->inputs() + i) Tensor(inputs[i]);
+  return node;
+}
+
+Node* Node::make_data(Value value, DType dtype, Device device, SourceLocation where) {
+  Node* node = make(nullptr, {}, {}, {value.layout.shape, dtype}, device, where);
+  node->value_.store(new Value(std::move(value)), std::memory_order_release);
+  return node;
+}
+
+void Node::publish(std::unique_ptr<Value> value) const noexcept {
+  const Value* expected = nullptr;
+  if (value_.compare_exchange_strong(expected, value.get(), std::memory_order_acq_rel)) value.release();
+}
+
+void Node::lock() const noexcept {
+  while (lock_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+}
+
+void Node::append_inputs(std::vector<Tensor>& out) const {
+  lock();
+  if (!forgotten_) out.insert(out.end(), inputs(), inputs() + input_count_);
+  unlock();
+}
+
+void Node::forget_inputs() const {
+  std::vector<Tensor> dropped;
+  dropped.reserve(input_count_);
+  lock();
+  if (!forgotten_) {
+    for (std::uint32_t i = 0; i < input_count_; ++i) dropped.push_back(std::move(inputs()[i]));
+    forgotten_ = true;
+  }
+  unlock();
+}
+
+void Node::destroy(const Node* first) noexcept {
+  // Dropping the last reference to an input comes back here; it is put on the list of the outermost call instead of
+  // recursing.
+  thread_local std::vector<const Node*>* active = nullptr;
+  if (active) {
+    active->push_back(first);
+    return;
+  }
+  std::vector<const Node*> pending{first};
+  active = &pending;
+  while (!pending.empty()) {
+    const Node* node = pending.back();
+    pending.pop_back();
+    for (std::uint32_t i = 0; i < node->input_count_; ++i) node->inputs()[i].~Tensor();
+    delete node->value_.load(std::memory_order_relaxed);
+    node->~Node();
+    ::operator delete(const_cast<Node*>(node));
+  }
+  active = nullptr;
+}
+
+}  // namespace wick

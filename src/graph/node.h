@@ -1,0 +1,85 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/completion.h"
+#include "core/layout.h"
+#include "core/storage.h"
+#include "graph/op.h"
+#include "wick/tensor.h"
+
+namespace wick {
+
+/// Data of an evaluated node. `completion` is null once nobody needs to wait.
+struct Value {
+  std::shared_ptr<Storage> storage;
+  Layout layout;
+  std::shared_ptr<Completion> completion;
+
+  bool ready() const noexcept { return !completion || completion->done(); }
+};
+
+/// A recorded op, or data (op == nullptr). Immutable but for two one-way steps: publishing its value, and forgetting
+/// its inputs when nobody can reach them any more. Counted by reference; freeing a graph is a loop, not recursion.
+class Node {
+ public:
+  static Node* make(const Op* op, const Attrs& attrs, Inputs inputs, const Spec& spec, Device device,
+                    SourceLocation where);
+  static Node* make_data(Value value, DType dtype, Device device, SourceLocation where = {});
+
+  /// A new reference to `node`.
+  static Tensor handle(const Node* node) noexcept {
+    node->retain();
+    return Tensor(const_cast<Node*>(node));
+  }
+
+  const Op* op() const noexcept { return op_; }
+  const Attrs& attrs() const noexcept { return attrs_; }
+  const Shape& shape() const noexcept { return shape_; }
+  DType dtype() const noexcept { return dtype_; }
+  Device device() const noexcept { return device_; }
+  SourceLocation where() const noexcept { return where_; }
+
+  /// The value, or null while there is none.
+  const Value* value() const noexcept { return value_.load(std::memory_order_acquire); }
+  /// Publishes the value; the first one stays (evaluations of the same node give the same bits).
+  void publish(std::unique_ptr<Value> value) const noexcept;
+
+  /// Appends references to the inputs. Safe against `forget_inputs` on another thread.
+  void append_inputs(std::vector<Tensor>& out) const;
+  std::size_t input_count() const noexcept { return input_count_; }
+  bool has_forgotten() const noexcept { return forgotten_.load(std::memory_order_acquire); }
+  /// Drops the inputs of a node with a value.
+  void forget_inputs() const;
+
+  void retain() const noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void release() const noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(this);
+  }
+  std::uint32_t references() const noexcept { return references_.load(std::memory_order_acquire); }
+
+ private:
+  Node() = default;
+  ~Node() = default;
+  static void destroy(const Node* node) noexcept;
+  Tensor* inputs() const noexcept;
+  void lock() const noexcept;
+  void unlock() const noexcept { lock_.store(false, std::memory_order_release); }
+
+  mutable std::atomic<std::uint32_t> references_{1};
+  mutable std::atomic<bool> lock_{false};
+  DType dtype_ = DType::f32;
+  Device device_;
+  std::uint32_t input_count_ = 0;
+  mutable std::atomic<bool> forgotten_{false};
+  const Op* op_ = nullptr;
+  mutable std::atomic<const Value*> value_{nullptr};
+  SourceLocation where_;
+  Shape shape_;
+  Attrs attrs_;
+};
+
+}  // namespace wick

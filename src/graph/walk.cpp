@@ -1,0 +1,67 @@
+#include "graph/walk.h"
+
+#include "core/pointer_map.h"
+
+namespace wick {
+namespace {
+
+struct Frame {
+  const Node* node;
+  std::uint32_t next;   // position in `held` of the next input to visit
+  std::uint32_t begin;  // inputs are held[begin, end)
+  std::uint32_t end;
+  bool leaf;
+};
+
+constexpr std::uint32_t open_mark = PointerMap::absent - 1;
+
+}  // namespace
+
+Walk walk(std::span<const Tensor> roots, WalkThrough through, std::span<const Tensor> stops) {
+  thread_local PointerMap position;
+  thread_local std::vector<Frame> stack;
+  position.clear();
+  stack.clear();
+  Walk result;
+  PointerMap stop_set;
+  for (const Tensor& stop : stops) stop_set.set(stop.node(), 0);
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges;  // of `held`, a node in order
+
+  const auto enter = [&](const Node* node) {
+    if (position.find(node) != PointerMap::absent) return;
+    position.set(node, open_mark);
+    const auto begin = static_cast<std::uint32_t>(result.held.size());
+    bool leaf = node->op() == nullptr || (through == WalkThrough::unevaluated && node->value());
+    leaf = leaf || stop_set.find(node) != PointerMap::absent;
+    if (!leaf) node->append_inputs(result.held);
+    stack.push_back({node, begin, begin, static_cast<std::uint32_t>(result.held.size()), leaf});
+  };
+
+  for (const Tensor& root : roots) {
+    enter(root.node());
+    while (!stack.empty()) {
+      Frame& top = stack.back();
+      if (top.next < top.end) {
+        enter(result.held[top.next++].node());
+        continue;
+      }
+      position.set(top.node, static_cast<std::uint32_t>(result.order.size()));
+      result.order.push_back(top.node);
+      result.leaf.push_back(static_cast<char>(top.leaf));
+      ranges.emplace_back(top.begin, top.end);
+      stack.pop_back();
+    }
+    result.roots.push_back(position.find(root.node()));
+  }
+
+  result.first_edge.reserve(result.order.size() + 1);
+  result.edges.reserve(result.held.size());
+  for (const auto& [begin, end] : ranges) {
+    result.first_edge.push_back(static_cast<std::uint32_t>(result.edges.size()));
+    for (std::uint32_t i = begin; i < end; ++i) result.edges.push_back(position.find(result.held[i].node()));
+  }
+  result.first_edge.push_back(static_cast<std::uint32_t>(result.edges.size()));
+  return result;
+}
+
+}  // namespace wick

@@ -1,0 +1,173 @@
+#include "wick/model.h"
+
+#include <fmt/format.h>
+
+#include <mutex>
+
+#include "nn/decoder.h"
+#include "nn/parameters.h"
+#include "wick/error.h"
+#include "wick/eval.h"
+#include "wick/ops.h"
+#include "wick/safetensors.h"
+
+namespace wick {
+namespace {
+
+constexpr std::int64_t cache_bucket = 256;
+constexpr std::size_t most_listed = 20;
+
+/// Joins problems to one message, a line each.
+std::string listed(const std::vector<std::string>& problems) {
+  std::string text;
+  for (std::size_t i = 0; i < problems.size() && i < most_listed; ++i) text += "\n  " + problems[i];
+  if (problems.size() > most_listed) text += fmt::format("\n  and {} more", problems.size() - most_listed);
+  return text;
+}
+
+/// Tensors that Hugging Face checkpoints may hold although the network has no such parameter.
+bool may_be_left_over(const ModelConfig& config, const std::string& name) {
+  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
+}
+
+}  // namespace
+
+struct Model::RopeTables {
+  std::mutex mutex;
+  std::map<std::int64_t, std::pair<Tensor, Tensor>> by_count;
+};
+
+Model::Model(const ModelConfig& config, DType dtype)
+    : config_(config),
+      dtype_(dtype),
+      modules_(linear_module_specs(config)),
+      rope_tables_(std::make_shared<RopeTables>()) {}
+
+Model Model::load(const std::filesystem::path& directory, std::optional<DType> dtype) {
+  if (dtype && !is_floating(*dtype))
+    throw ArgumentError(fmt::format("a model cannot be loaded as {}; choose f32, bf16 or f16", name_of(*dtype)));
+  const ModelConfig config = ModelConfig::from_file(directory / "config.json");
+  const ModelWeights weights = ModelWeights::open(directory);
+  const std::vector<ParameterSpec> specs = parameter_specs(config);
+
+  std::vector<std::string> problems;
+  std::map<std::string, const TensorInfo*> found;
+  for (const ParameterSpec& spec : specs) {
+    const TensorInfo* info = weights.find(spec.name);
+    if (!info)
+      problems.push_back(fmt::format("missing: {} {}", spec.name, spec.shape.str()));
+    else if (!(info->shape == spec.shape))
+      problems.push_back(fmt::format("{}: the file has {}, config.json means {}", spec.name, info->shape.str(),
+                                     spec.shape.str()));
+    else if (!is_floating(info->dtype))
+      problems.push_back(fmt::format("{}: {} is not a floating-point dtype", spec.name, name_of(info->dtype)));
+    else
+      found[spec.name] = info;
+  }
+  for (const TensorInfo& info : weights.tensors())
+    if (!found.contains(info.name) && !may_be_left_over(config, info.name)) {
+      const bool known = std::any_of(specs.begin(), specs.end(), [&](const auto& s) { return s.name == info.name; });
+      if (!known) problems.push_back(fmt::format("left over: {} {}", info.name, info.shape.str()));
+    }
+  if (!problems.empty())
+    throw FormatError(
+        fmt::format("{}: the weights do not fit config.json:{}", directory.string(), listed(problems)));
+
+  Model model(config, dtype.value_or(found.at("model.embed_tokens.weight")->dtype));
+  std::vector<Tensor> converted;
+  for (const ParameterSpec& spec : specs) {
+    const TensorInfo& info = *found.at(spec.name);
+    Tensor value = Tensor::view_of(info.bytes, info.shape, info.dtype, weights.owner(spec.name));
+    if (info.dtype != model.dtype_) converted.push_back(value = cast(value, model.dtype_));
+    model.parameters_[spec.name] = value;
+  }
+  eval(converted, History::drop);
+  return model;
+}
+
+Model Model::random(const ModelConfig& config, std::uint64_t seed, DType dtype) {
+  Model model(config, dtype);
+  std::vector<Tensor> all;
+  std::uint64_t stream = 0;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    Tensor value;
+    switch (spec.kind) {
+      case ParameterSpec::Kind::embedding:
+      case ParameterSpec::Kind::linear:
+        value = random_normal(random_key(seed, stream), spec.shape) * config.initializer_range;
+        break;
+      case ParameterSpec::Kind::bias: value = zeros(spec.shape); break;
+      case ParameterSpec::Kind::norm: value = ones(spec.shape); break;
+    }
+    ++stream;
+    model.parameters_[spec.name] = cast(value, dtype);
+    all.push_back(model.parameters_[spec.name]);
+  }
+  eval(all, History::drop);
+  return model;
+}
+
+const Tensor& Model::parameter(const std::string& name) const {
+  const auto it = parameters_.find(name);
+  if (it == parameters_.end()) throw ArgumentError(fmt::format("the model has no parameter \"{}\"", name));
+  return it->second;
+}
+
+void Model::set_parameter(const std::string& name, Tensor value) {
+  const Tensor& old = parameter(name);
+  if (!(old.shape() == value.shape()))
+    throw ArgumentError(fmt::format("parameter {} is {}, it cannot become {}", name, old.str(), value.str()));
+  parameters_[name] = std::move(value);
+}
+
+std::pair<Tensor, Tensor> Model::rope_tables_for(std::int64_t count) const {
+  std::lock_guard lock(rope_tables_->mutex);
+  auto& tables = rope_tables_->by_count[count];
+  if (!tables.first.defined()) tables = rope_tables(config_, count);
+  return tables;
+}
+
+Tensor Model::hidden_states(const ModelInput& input) const { return Decoder(*this, input).hidden_states(); }
+
+Tensor Model::forward(const ModelInput& input) const {
+  Decoder decoder(*this, input);
+  return decoder.logits(decoder.hidden_states());
+}
+
+KvCache Model::make_cache(std::int64_t batch, std::int64_t capacity) const {
+  KvCache cache;
+  cache.capacity = std::max<std::int64_t>(1, (capacity + cache_bucket - 1) / cache_bucket) * cache_bucket;
+  const Shape shape{batch, config_.kv_heads, cache.capacity, config_.head_dim};
+  std::vector<Tensor> all;
+  for (std::int64_t i = 0; i < config_.layers; ++i) {
+    // Through a copy each: every layer's cache needs storage of its own.
+    const std::vector<std::byte> empty(static_cast<std::size_t>(shape.elements()) * size_of(dtype_));
+    cache.layers.push_back({Tensor::from_bytes(empty, shape, dtype_), Tensor::from_bytes(empty, shape, dtype_)});
+  }
+  return cache;
+}
+
+void Model::save(const std::filesystem::path& directory, std::optional<DType> dtype) const {
+  const DType stored = dtype.value_or(dtype_);
+  std::vector<Tensor> values;
+  for (const auto& [name, value] : parameters_)
+    values.push_back(value.dtype() == stored ? value : cast(value, stored));
+  eval(values);
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<TensorToWrite> tensors;
+  bytes.reserve(values.size());
+  std::size_t i = 0;
+  for (const auto& [name, value] : parameters_) {
+    bytes.emplace_back(values[i].bytes());
+    values[i].copy_bytes(bytes.back());
+    tensors.push_back({name, stored, value.shape(), bytes.back()});
+    ++i;
+  }
+  ModelConfig config = config_;
+  config.dtype = stored;
+  std::filesystem::create_directories(directory);
+  config.save(directory / "config.json");
+  write_safetensors(directory / "model.safetensors", tensors);
+}
+
+}  // namespace wick

@@ -1,0 +1,143 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "graph/record.h"
+#include "ops/attributes.h"
+#include "ops/helpers.h"
+#include "ops/widen.h"
+#include "wick/error.h"
+#include "wick/ops/elementwise.h"
+#include "wick/ops/linalg.h"
+#include "wick/ops/movement.h"
+#include "wick/ops/nn.h"
+#include "wick/ops/reduce.h"
+
+namespace wick {
+namespace {
+
+/// Inputs are q, k, v, [mask,] [offset].
+template <typename T>
+struct Operands {
+  Operands(std::span<const T> inputs, const AttentionAttrs& attrs)
+      : q(inputs[0]),
+        k(inputs[1]),
+        v(inputs[2]),
+        mask(attrs.has_mask ? &inputs[3] : nullptr),
+        offset(attrs.has_offset ? &inputs[attrs.has_mask ? 4 : 3] : nullptr) {}
+  const T& q;
+  const T& k;
+  const T& v;
+  const T* mask;
+  const T* offset;
+};
+
+bool broadcasts_to(const Shape& shape, const Shape& target) {
+  for (int i = 1; i <= shape.rank(); ++i)
+    if (i > target.rank() || (shape.dim(-i) != 1 && shape.dim(-i) != target.dim(-i))) return false;
+  return true;
+}
+
+Spec infer(InputSpecs inputs, const Attrs& attrs) {
+  const auto options = attrs.as<AttentionAttrs>();
+  const Operands<Spec> in(inputs, options);
+  require_floating(in.q.dtype);
+  require_same_dtype(inputs.first(3));
+  for (const Spec& s : inputs.first(3))
+    if (s.shape.rank() != 4)
+      throw ShapeError(fmt::format("q, k and v must be [batch, heads, length, d], not {}", s.shape.str()));
+  const Shape& q = in.q.shape;
+  const Shape& k = in.k.shape;
+  if (!(k == in.v.shape)) throw ShapeError(fmt::format("k is {}, but v is {}", k.str(), in.v.shape.str()));
+  if (q[0] != k[0] || q[3] != k[3])
+    throw ShapeError(fmt::format("q {} and k {} differ in batch or d", q.str(), k.str()));
+  if (k[1] == 0 || q[1] % k[1] != 0)
+    throw ShapeError(fmt::format("{} query heads are no multiple of {} key heads", q[1], k[1]));
+  if (!std::isfinite(options.scale)) throw ArgumentError("the scale must be finite");
+  if (options.window < 0)
+    throw ArgumentError(fmt::format("the window must not be negative, it is {}", options.window));
+  if (in.mask) {
+    if (in.mask->dtype != DType::bool_ && !is_floating(in.mask->dtype))
+      throw DTypeError(fmt::format("the mask must be bool or floating, not {}", name_of(in.mask->dtype)));
+    const Shape scores{q[0], q[1], q[2], k[2]};
+    if (!broadcasts_to(in.mask->shape, scores))
+      throw ShapeError(fmt::format("the mask {} does not broadcast to [batch, heads, m, n] = {}",
+                                   in.mask->shape.str(), scores.str()));
+  }
+  if (in.offset && (in.offset->dtype != DType::i64 || in.offset->shape.rank() != 0))
+    throw ArgumentError("the offset must be a rank-0 i64 tensor");
+  return in.q;
+}
+
+/// Which keys [m, n] each query may see by position; empty when all.
+Tensor visible_keys(const Operands<Tensor>& in, const AttentionAttrs& options) {
+  if (!options.causal && options.window == 0) return {};
+  const std::int64_t m = in.q.dim(2);
+  const std::int64_t n = in.k.dim(2);
+  const Tensor first = in.offset ? *in.offset : constant(static_cast<double>(n - m), DType::i64);
+  const Tensor distance = (expand_dims(arange(m), 1) + first) - expand_dims(arange(n), 0);
+  const Tensor past = options.causal ? greater_equal(distance, 0) : Tensor{};
+  const Tensor near = options.window > 0 ? less(distance, options.window) : Tensor{};
+  if (past.defined() && near.defined()) return logical_and(past, near);
+  return past.defined() ? past : near;
+}
+
+/// Softmax over the last axis in which a row of -inf gives zeros.
+Tensor masked_softmax(const Tensor& scores) {
+  const double lowest = -std::numeric_limits<double>::infinity();
+  const Tensor any = not_equal(max(stop_gradient(scores), {-1}, true), lowest);
+  return where(any, softmax(where(any, scores, 0.0), -1), 0.0);
+}
+
+Tensor decompose(Inputs inputs, const Attrs& attrs) {
+  const auto options = attrs.as<AttentionAttrs>();
+  const Operands<Tensor> in(inputs, options);
+  const std::int64_t batch = in.q.dim(0);
+  const std::int64_t heads = in.q.dim(1);
+  const std::int64_t m = in.q.dim(2);
+  const std::int64_t d = in.q.dim(3);
+  const std::int64_t kv_heads = in.k.dim(1);
+  const std::int64_t n = in.k.dim(2);
+  if (n == 0 || in.q.elements() == 0) return zeros(in.q.shape(), in.q.dtype());
+
+  // The queries of one group of heads read the same keys: they are rows of one matrix.
+  const std::int64_t rows = heads / kv_heads * m;
+  const Tensor q = reshape(widen(in.q), Shape{batch, kv_heads, rows, d});
+  Tensor scores = matmul(q * options.scale, transpose(widen(in.k)));
+  scores = reshape(scores, Shape{batch, heads, m, n});
+
+  const double lowest = -std::numeric_limits<double>::infinity();
+  if (const Tensor visible = visible_keys(in, options); visible.defined())
+    scores = where(visible, scores, lowest);
+  if (in.mask)
+    scores = in.mask->dtype() == DType::bool_ ? where(*in.mask, scores, lowest)
+                                              : scores + cast_to(*in.mask, scores.dtype());
+  const bool sees_itself = !in.mask && !in.offset && (n >= m || !options.causal) && options.window == 0;
+  const Tensor weights = sees_itself ? softmax(scores, -1) : masked_softmax(scores);
+  const Tensor out = matmul(reshape(weights, Shape{batch, kv_heads, rows, n}), widen(in.v));
+  return cast_to(reshape(out, in.q.shape()), in.q.dtype());
+}
+
+std::string describe(const Attrs& attrs) {
+  const auto options = attrs.as<AttentionAttrs>();
+  return fmt::format("scale={}{}{}", options.scale, options.causal ? ", causal" : "",
+                     options.window > 0 ? fmt::format(", window={}", options.window) : "");
+}
+
+const Op attention_op{.name = "attention", .infer = infer, .decompose = decompose, .describe = describe};
+
+}  // namespace
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
+                 const Tensor& mask, const Tensor& offset, SourceLocation where) {
+  const double d = q.rank() > 0 ? static_cast<double>(q.dim(-1)) : 1;
+  const AttentionAttrs attrs{options.scale != 0 ? options.scale : 1 / std::sqrt(std::max(d, 1.0)),
+                             options.causal, options.window, mask.defined(), offset.defined()};
+  std::vector<Tensor> inputs{q, k, v};
+  if (mask.defined()) inputs.push_back(mask);
+  if (offset.defined()) inputs.push_back(offset);
+  return record(attention_op, inputs, attrs, where);
+}
+
+}  // namespace wick

@@ -1,0 +1,96 @@
+#include "ops/helpers.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "graph/record.h"
+#include "wick/error.h"
+#include "wick/ops/movement.h"
+#include "wick/ops/reduce.h"
+
+namespace wick {
+namespace {
+
+template <typename T>
+bool fits(double value) {
+  // 2^digits is exact in double where the largest integer may not be.
+  return value >= static_cast<double>(std::numeric_limits<T>::min()) &&
+         value < std::ldexp(1.0, std::numeric_limits<T>::digits);
+}
+
+bool fits_dtype(double value, DType dtype) {
+  switch (dtype) {
+    case DType::u8: return fits<std::uint8_t>(value);
+    case DType::i32: return fits<std::int32_t>(value);
+    case DType::i64: return fits<std::int64_t>(value);
+    default: return true;
+  }
+}
+
+}  // namespace
+
+Tensor cast_to(const Tensor& x, DType dtype, SourceLocation where) {
+  return x.dtype() == dtype ? x : cast(x, dtype, where);
+}
+
+DType dtype_beside(DType dtype, const Operand& number) noexcept {
+  if (number.integral()) return dtype == DType::bool_ ? DType::i64 : dtype;
+  return is_floating(dtype) ? dtype : DType::f64;
+}
+
+Tensor to_tensor(const Operand& operand) {
+  if (operand.tensor()) return *operand.tensor();
+  return constant(operand.value(), operand.integral() ? DType::i64 : DType::f64, operand.where());
+}
+
+Tensor floating_tensor(const Operand& operand) {
+  const Tensor x = to_tensor(operand);
+  return x.defined() && !is_floating(x.dtype()) ? cast(x, DType::f64, operand.where()) : x;
+}
+
+Promoted promote_operands(const Operand& a, const Operand& b) {
+  if (a.tensor() && !b.tensor() && a.tensor()->defined()) {
+    const DType dtype = dtype_beside(a.tensor()->dtype(), b);
+    return {cast_to(*a.tensor(), dtype, a.where()), constant(b.value(), dtype, a.where())};
+  }
+  if (!a.tensor() && b.tensor() && b.tensor()->defined()) {
+    const DType dtype = dtype_beside(b.tensor()->dtype(), a);
+    return {constant(a.value(), dtype, a.where()), cast_to(*b.tensor(), dtype, a.where())};
+  }
+  const Promoted pair{to_tensor(a), to_tensor(b)};
+  if (!pair.a.defined() || !pair.b.defined()) return pair;  // the recorder reports it
+  const DType dtype = promote(pair.a.dtype(), pair.b.dtype());
+  return {cast_to(pair.a, dtype, a.where()), cast_to(pair.b, dtype, a.where())};
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape, SourceLocation where) {
+  if (x.shape() == shape) return x;
+  const int added = x.rank() - shape.rank();
+  std::vector<int> axes;
+  for (int axis = 0; axis < x.rank(); ++axis)
+    if (axis < added || shape[axis - added] != x.shape()[axis]) axes.push_back(axis);
+  const Tensor reduced = axes.empty() ? x : sum(x, axes, true, where);
+  return reshape(reduced, shape, where);
+}
+
+void require_floating(DType dtype) {
+  if (!is_floating(dtype))
+    throw DTypeError(fmt::format("it takes floating-point dtypes, not {}", name_of(dtype)));
+}
+
+void require_representable(double value, DType dtype) {
+  if (!fits_dtype(value, dtype))
+    throw ArgumentError(fmt::format("the number {} is outside the range of {}", value, name_of(dtype)));
+}
+
+void require_same_dtype(InputSpecs inputs) {
+  for (const Spec& input : inputs)
+    if (input.dtype != inputs[0].dtype)
+      throw DTypeError(fmt::format("the inputs' dtypes differ: {} and {}", name_of(inputs[0].dtype),
+                                   name_of(input.dtype)));
+}
+
+}  // namespace wick

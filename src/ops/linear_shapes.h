@@ -1,0 +1,13 @@
+#pragma once
+
+#include "graph/op.h"
+
+namespace wick {
+
+/// Checks x [..., in], weight [out, in] and bias (none, or one of [out]); the spec of x weight^T + bias.
+Spec infer_linear(const Spec& x, const Spec& weight, InputSpecs bias);
+
+/// [..., d] as [rows, d].
+Tensor flat_rows(const Tensor& x);
+
+}  // namespace wick

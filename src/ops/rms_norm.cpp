@@ -1,0 +1,58 @@
+#include <fmt/format.h>
+
+#include "graph/record.h"
+#include "ops/attributes.h"
+#include "ops/norm_shapes.h"
+#include "ops/widen.h"
+#include "wick/error.h"
+#include "wick/ops/nn.h"
+#include "wick/ops/reduce.h"
+
+namespace wick {
+namespace {
+
+Spec infer(InputSpecs inputs, const Attrs& attrs) { return infer_norm(inputs, attrs.as<NormAttrs>().eps); }
+
+/// 1 / sqrt(mean(x^2) + eps), one a row.
+Tensor inverse_rms(const Tensor& wide, const Attrs& attrs) {
+  return rsqrt(mean(square(wide), {-1}, true) + attrs.as<NormAttrs>().eps);
+}
+
+Tensor decompose(Inputs inputs, const Attrs& attrs) {
+  const Tensor& x = inputs[0];
+  const Tensor wide = widen(x);
+  const Tensor normalized = cast_to(wide * inverse_rms(wide, attrs), x.dtype());
+  return inputs.size() > 1 ? cast_to(normalized * inputs[1], x.dtype()) : normalized;
+}
+
+std::vector<Tensor> vjp(const VjpArgs& args) {
+  const Tensor& x = args.inputs[0];
+  const bool has_weight = args.inputs.size() > 1;
+  const Tensor wide = widen(x);
+  const Tensor inverse = inverse_rms(wide, args.attrs);
+  const Tensor normalized = wide * inverse;
+  const Tensor grad = cast_to(args.grad, wide.dtype());
+  std::vector<Tensor> gradients(args.inputs.size());
+  if (args.needed[0]) {
+    const Tensor inner = has_weight ? grad * cast_to(args.inputs[1], wide.dtype()) : grad;
+    gradients[0] = cast_to(inverse * (inner - normalized * mean(inner * normalized, {-1}, true)), x.dtype());
+  }
+  if (has_weight && args.needed[1])
+    gradients[1] = cast_to(sum_to(grad * normalized, args.inputs[1].shape()), args.inputs[1].dtype());
+  return gradients;
+}
+
+std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
+
+const Op rms_norm_op{
+    .name = "rms_norm", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
+
+}  // namespace
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, SourceLocation where) {
+  const NormAttrs attrs{eps};
+  if (!weight.defined()) return record(rms_norm_op, {x}, attrs, where);
+  return record(rms_norm_op, {x, weight}, attrs, where);
+}
+
+}  // namespace wick

@@ -1,0 +1,63 @@
+#include "optimize/graph.h"
+
+#include "wick/error.h"
+
+namespace wick {
+
+std::vector<Spec> Graph::input_specs(const GraphNode& node) const {
+  std::vector<Spec> specs;
+  specs.reserve(node.inputs.size());
+  for (std::uint32_t i : node.inputs) specs.push_back(nodes[i].spec);
+  return specs;
+}
+
+Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
+  Graph graph;
+  graph.nodes.resize(walk.order.size());
+  if (!walk.order.empty()) graph.device = walk.order.front()->device();
+  for (std::size_t i = 0; i < walk.order.size(); ++i) {
+    const Node& node = *walk.order[i];
+    GraphNode& out = graph.nodes[i];
+    if (!(node.device() == graph.device))
+      throw DeviceError("tensors of " + graph.device.str() + " and " + node.device().str() +
+                        " were evaluated together; move one of them first");
+    out.spec = {node.shape(), node.dtype()};
+    out.where = node.where();
+    if (walk.is_leaf(i)) {
+      out.leaf = static_cast<std::uint32_t>(graph.leaves.size());
+      Layout layout = node.value()->layout;
+      layout.offset = 0;
+      graph.leaves.push_back({layout, donated[i] != 0});
+    } else {
+      out.op = node.op();
+      out.attrs = node.attrs();
+      for (std::uint32_t e : walk.inputs(i)) out.inputs.push_back(e);
+    }
+  }
+  graph.outputs = walk.roots;
+  return graph;
+}
+
+Rewriter::Rewriter(const Graph& old) : old_(old), new_position_(old.nodes.size(), 0) {
+  result_.device = old.device;
+  result_.leaves = old.leaves;
+  result_.nodes.reserve(old.nodes.size());
+}
+
+GraphNode Rewriter::mapped_copy(std::uint32_t i) const {
+  GraphNode copy = old_.nodes[i];
+  for (std::uint32_t& input : copy.inputs) input = new_position_[input];
+  return copy;
+}
+
+std::uint32_t Rewriter::append(GraphNode node) {
+  result_.nodes.push_back(std::move(node));
+  return static_cast<std::uint32_t>(result_.nodes.size() - 1);
+}
+
+Graph Rewriter::finish() {
+  for (std::uint32_t o : old_.outputs) result_.outputs.push_back(new_position_[o]);
+  return std::move(result_);
+}
+
+}  // namespace wick

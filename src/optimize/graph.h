@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/small_vector.h"
+#include "graph/op.h"
+#include "graph/walk.h"
+
+namespace wick {
+
+/// Data that a graph starts from. The offset into its storage is bound when a plan runs, so it is 0 here.
+struct GraphLeaf {
+  Layout layout;
+  bool donated = false;  ///< its storage may be overwritten
+};
+
+/// One op of a snapshot. Inputs are positions of earlier nodes.
+struct GraphNode {
+  const Op* op = nullptr;  ///< null for a leaf
+  Attrs attrs;
+  Spec spec;
+  SmallVector<std::uint32_t, 3> inputs;
+  std::uint32_t leaf = 0;  ///< index into Graph::leaves, for leaves
+  SourceLocation where;
+};
+
+/// What an evaluation has to compute, taken from the recorded nodes: a vector in topological order that passes rewrite.
+struct Graph {
+  Device device;
+  std::vector<GraphNode> nodes;
+  std::vector<GraphLeaf> leaves;
+  std::vector<std::uint32_t> outputs;
+
+  std::vector<Spec> input_specs(const GraphNode& node) const;
+};
+
+/// `donated`, per position in the walk: leaves whose storage dies with this evaluation.
+Graph snapshot(const Walk& walk, const std::vector<char>& donated);
+
+/// The rewriting idiom of the passes: a new graph is grown node by node while positions of the old one are mapped.
+class Rewriter {
+ public:
+  explicit Rewriter(const Graph& old);
+  /// Appends a copy of old node `i`, with its inputs mapped.
+  GraphNode mapped_copy(std::uint32_t i) const;
+  std::uint32_t append(GraphNode node);
+  void map(std::uint32_t old_position, std::uint32_t new_position) { new_position_[old_position] = new_position; }
+  std::uint32_t operator[](std::uint32_t old_position) const { return new_position_[old_position]; }
+  Graph& result() noexcept { return result_; }
+  /// Maps the outputs and hands the new graph over.
+  Graph finish();
+
+ private:
+  const Graph& old_;
+  Graph result_;
+  std::vector<std::uint32_t> new_position_;
+};
+
+}  // namespace wick

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/small_vector.h"
+#include "optimize/graph.h"
+
+namespace wick {
+
+/// An address that becomes known when a plan runs: a byte offset from one of its bases.
+struct Address {
+  std::uint32_t base = 0;
+  std::uint64_t offset = 0;
+};
+
+/// One prepared kernel and its operands.
+struct Step {
+  std::unique_ptr<Kernel> kernel;
+  SmallVector<Address, 3> inputs;
+  Address output;
+  Address scratch;
+  std::uint32_t node = 0;  ///< position in Plan::graph, for messages and profiles
+};
+
+/// Where an output of a plan lies.
+struct PlanOutput {
+  std::uint32_t base = 0;
+  Layout layout;
+};
+
+/// Everything about an evaluation that does not depend on data: steps in order with their kernels prepared, and a place
+/// for every value. Immutable and thread-safe: one plan may run on several threads at once.
+///
+/// Bases are numbered: 0 the arena, then the leaves, then the results.
+class Plan {
+ public:
+  Graph graph;
+  std::vector<Step> steps;
+  std::vector<PlanOutput> outputs;
+  std::vector<std::uint64_t> result_bytes;
+  std::uint64_t arena_bytes = 0;
+
+  std::uint32_t leaf_base(std::uint32_t leaf) const noexcept { return 1 + leaf; }
+  std::uint32_t result_base(std::uint32_t result) const noexcept {
+    return 1 + static_cast<std::uint32_t>(graph.leaves.size()) + result;
+  }
+  bool is_leaf_base(std::uint32_t base) const noexcept { return base >= 1 && base <= graph.leaves.size(); }
+
+  /// Arena and results: what a run allocates, in bytes.
+  std::uint64_t peak_bytes() const noexcept;
+
+  /// Runs the steps in order on the calling thread. `bases` are addresses in the numbering above. Errors in the data
+  /// are rethrown with the op and the line of user code that recorded it.
+  void run(std::span<std::byte* const> bases) const;
+};
+
+/// Chooses kernels, order, layouts and memory for an optimised graph. Throws DTypeError when the backend has no kernel
+/// for a primitive op on its dtypes.
+std::shared_ptr<const Plan> make_plan(Graph graph, const Backend& backend);
+
+}  // namespace wick

@@ -1,0 +1,296 @@
+#include <fmt/format.h>
+
+#include "graph/record.h"
+#include "ops/copy.h"
+#include "plan/memory.h"
+#include "plan/plan.h"
+#include "wick/error.h"
+
+namespace wick {
+namespace {
+
+constexpr std::uint32_t none = ~std::uint32_t{0};
+
+/// What a value lies in: a leaf, or a buffer that a step fills.
+struct Root {
+  bool is_leaf = false;
+  std::uint32_t id = 0;
+  friend bool operator==(const Root&, const Root&) = default;
+};
+
+struct Place {
+  Root root;
+  Layout layout;
+};
+
+struct Buffer {
+  DType dtype = DType::f32;
+  std::uint64_t bytes = 0;
+  std::uint32_t first_step = 0;
+  std::uint32_t last_step = 0;
+  bool is_result = false;
+  std::uint32_t result = none;     // number among the results
+  std::uint32_t merged = none;     // lies in this other buffer
+  std::uint32_t leaf = none;       // lies in this donated leaf
+  std::uint64_t offset = 0;        // in the arena
+};
+
+struct DraftStep {
+  const KernelEntry* entry = nullptr;
+  SmallVector<std::uint32_t, 3> inputs;  // positions in `places_`
+  std::uint32_t output = 0;              // buffer
+};
+
+bool is_matrix(const Layout& layout) {
+  const int rank = layout.shape.rank();
+  if (rank < 2) return layout.is_contiguous();
+  const std::int64_t rows = layout.shape[rank - 2];
+  const std::int64_t columns = layout.shape[rank - 1];
+  const std::int64_t row_stride = layout.strides[static_cast<std::size_t>(rank - 2)];
+  const std::int64_t column_stride = layout.strides[static_cast<std::size_t>(rank - 1)];
+  const bool by_rows = (column_stride == 1 || columns == 1) && (row_stride >= columns || rows == 1);
+  const bool by_columns = (row_stride == 1 || rows == 1) && (column_stride >= rows || columns == 1);
+  return by_rows || by_columns;
+}
+
+bool accepts(InputLayouts layouts, const Layout& layout) {
+  switch (layouts) {
+    case InputLayouts::contiguous: return layout.is_contiguous();
+    case InputLayouts::strided: return true;
+    case InputLayouts::matrix: return is_matrix(layout);
+  }
+  return false;
+}
+
+class Planner {
+ public:
+  Planner(Graph graph, const Backend& backend) : backend_(backend), plan_(std::make_shared<Plan>()) {
+    plan_->graph = std::move(graph);
+  }
+
+  std::shared_ptr<const Plan> make() {
+    place_nodes();
+    mark_results();
+    reuse_dying_inputs();
+    assign_memory();
+    address_steps();
+    return plan_;
+  }
+
+ private:
+  Graph& graph() { return plan_->graph; }
+
+  void place_nodes() {
+    const std::size_t count = graph().nodes.size();
+    places_.resize(count);
+    contiguous_.assign(count, none);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const GraphNode& node = graph().nodes[i];
+      if (!node.op) {
+        places_[i] = {{true, node.leaf}, graph().leaves[node.leaf].layout};
+      } else if (node.op->view) {
+        place_view(i);
+      } else {
+        place_step(i);
+      }
+    }
+  }
+
+  void place_view(std::uint32_t i) {
+    const GraphNode& node = graph().nodes[i];
+    std::uint32_t input = node.inputs[0];
+    auto layout = node.op->view(places_[input].layout, node.spec, node.attrs);
+    if (!layout) {
+      input = contiguous(input, i);
+      layout = graph().nodes[i].op->view(places_[input].layout, graph().nodes[i].spec, graph().nodes[i].attrs);
+    }
+    if (!layout) throw InternalError(fmt::format("{} cannot view a contiguous tensor", graph().nodes[i].op->name));
+    places_[i] = {places_[input].root, *layout};
+  }
+
+  /// The place of a row-major copy of value `i` (made once), or `i` itself when it is row-major.
+  std::uint32_t contiguous(std::uint32_t i, std::uint32_t user) {
+    if (places_[i].layout.is_contiguous()) return i;
+    if (contiguous_[i] == none) {
+      const Spec spec{places_[i].layout.shape, dtype_of_place(i)};
+      const std::uint32_t place = static_cast<std::uint32_t>(places_.size());
+      add_step(copy_op(), {}, SmallVector<std::uint32_t, 3>{i}, spec, user);
+      places_.push_back({{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(spec.shape)});
+      extra_dtypes_.push_back(spec.dtype);
+      contiguous_.push_back(place);
+      contiguous_[i] = place;
+    }
+    return contiguous_[i];
+  }
+
+  DType dtype_of_place(std::uint32_t place) {
+    const std::size_t count = graph().nodes.size();
+    return place < count ? graph().nodes[place].spec.dtype : extra_dtypes_[place - count];
+  }
+
+  void place_step(std::uint32_t i) {
+    const GraphNode& node = graph().nodes[i];
+    const KernelEntry* entry = backend_.find(*node.op);
+    SmallVector<std::uint32_t, 3> inputs;
+    for (std::uint32_t input : node.inputs)
+      inputs.push_back(entry && accepts(entry->layouts, places_[input].layout) ? input : contiguous(input, i));
+    add_step(*node.op, node.attrs, inputs, node.spec, i);
+    places_[i] = {{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(node.spec.shape)};
+  }
+
+  void add_step(const Op& op, const Attrs& attrs, SmallVector<std::uint32_t, 3> inputs, const Spec& spec,
+                std::uint32_t node) {
+    std::vector<Slot> slots;
+    for (std::uint32_t input : inputs) slots.push_back({dtype_of_place(input), places_[input].layout});
+    const Slot output{spec.dtype, Layout::contiguous(spec.shape)};
+    const KernelRequest request{op, attrs, slots, output};
+    const KernelEntry* entry = backend_.find(op);
+    if (!entry || (entry->supports && !entry->supports(request))) {
+      const GraphNode& user = graph().nodes[node];
+      throw DTypeError(fmt::format("the {} backend has no kernel for {}", backend_.name(),
+                                   describe_call(*user.op, graph().input_specs(user), user.attrs, user.where)));
+    }
+    Step step;
+    step.kernel = entry->prepare(request);
+    step.node = node;
+    const auto number = static_cast<std::uint32_t>(plan_->steps.size());
+    plan_->steps.push_back(std::move(step));
+    for (std::uint32_t input : inputs)
+      if (!places_[input].root.is_leaf) buffers_[places_[input].root.id].last_step = number;
+    Buffer buffer;
+    buffer.dtype = spec.dtype;
+    buffer.bytes = static_cast<std::uint64_t>(spec.shape.elements()) * size_of(spec.dtype);
+    buffer.first_step = buffer.last_step = number;
+    buffers_.push_back(buffer);
+    drafts_.push_back({entry, std::move(inputs), static_cast<std::uint32_t>(buffers_.size() - 1)});
+  }
+
+  void mark_results() {
+    leaf_is_output_.assign(graph().leaves.size(), 0);
+    for (std::uint32_t o : graph().outputs) {
+      const Root root = places_[o].root;
+      if (root.is_leaf) leaf_is_output_[root.id] = 1;
+      else buffers_[root.id].is_result = true;
+    }
+    leaf_last_step_.assign(graph().leaves.size(), 0);
+    for (std::uint32_t s = 0; s < drafts_.size(); ++s)
+      for (std::uint32_t input : drafts_[s].inputs)
+        if (places_[input].root.is_leaf) leaf_last_step_[places_[input].root.id] = s;
+  }
+
+  std::uint32_t representative(std::uint32_t buffer) const {
+    while (buffers_[buffer].merged != none) buffer = buffers_[buffer].merged;
+    return buffer;
+  }
+
+  /// Whether input `k` of step `s` is read for the last time there, wholly and by nobody else, so that the output may
+  /// overwrite it.
+  bool can_overwrite(std::uint32_t s, std::size_t k) {
+    const DraftStep& draft = drafts_[s];
+    const Place& place = places_[draft.inputs[k]];
+    const Buffer& target = buffers_[draft.output];
+    const auto bytes = static_cast<std::uint64_t>(place.layout.shape.elements()) * size_of(dtype_of_place(draft.inputs[k]));
+    if (bytes != target.bytes || bytes == 0 || !place.layout.is_contiguous() || place.layout.offset != 0) return false;
+    if (dtype_of_place(draft.inputs[k]) != target.dtype) return false;
+    for (std::size_t j = 0; j < draft.inputs.size(); ++j) {
+      const Place& other = places_[draft.inputs[j]];
+      const bool shares = other.root == place.root ||
+                          (!other.root.is_leaf && !place.root.is_leaf &&
+                           representative(other.root.id) == representative(place.root.id));
+      if (j != k && shares && !(other.layout.is_contiguous() && other.layout.offset == 0 &&
+                                other.layout.shape == place.layout.shape))
+        return false;
+    }
+    if (place.root.is_leaf) {
+      const GraphLeaf& leaf = graph().leaves[place.root.id];
+      return leaf.donated && !leaf_is_output_[place.root.id] && leaf_last_step_[place.root.id] == s;
+    }
+    const Buffer& buffer = buffers_[place.root.id];
+    return !buffer.is_result && buffer.last_step == s && buffer.bytes == bytes;
+  }
+
+  void reuse_dying_inputs() {
+    for (std::uint32_t s = 0; s < drafts_.size(); ++s) {
+      const DraftStep& draft = drafts_[s];
+      if (!draft.entry->in_place) continue;
+      for (std::size_t k = 0; k < draft.inputs.size(); ++k) {
+        if (!can_overwrite(s, k)) continue;
+        const Root root = places_[draft.inputs[k]].root;
+        Buffer& target = buffers_[draft.output];
+        if (root.is_leaf) {
+          target.leaf = root.id;
+        } else {
+          const std::uint32_t donor = representative(root.id);
+          target.merged = donor;
+          buffers_[donor].last_step = std::max(buffers_[donor].last_step, target.last_step);
+          if (target.is_result) buffers_[donor].is_result = true;
+        }
+        break;
+      }
+    }
+  }
+
+  void assign_memory() {
+    ArenaPlanner arena;
+    std::vector<std::vector<std::uint32_t>> dying(drafts_.size());
+    for (std::uint32_t b = 0; b < buffers_.size(); ++b) {
+      Buffer& buffer = buffers_[b];
+      if (buffer.merged != none || buffer.leaf != none) continue;
+      if (buffer.is_result) {
+        buffer.result = static_cast<std::uint32_t>(plan_->result_bytes.size());
+        plan_->result_bytes.push_back(buffer.bytes);
+      } else {
+        dying[buffer.last_step].push_back(b);
+      }
+    }
+    for (std::uint32_t s = 0; s < drafts_.size(); ++s) {
+      const std::uint64_t scratch = plan_->steps[s].kernel->scratch_bytes();
+      Buffer& output = buffers_[drafts_[s].output];
+      if (output.merged == none && output.leaf == none && !output.is_result) output.offset = arena.allocate(output.bytes);
+      if (scratch > 0) {
+        plan_->steps[s].scratch = {0, arena.allocate(scratch)};
+        arena.release(plan_->steps[s].scratch.offset, scratch);
+      }
+      for (std::uint32_t b : dying[s]) arena.release(buffers_[b].offset, buffers_[b].bytes);
+    }
+    plan_->arena_bytes = arena.size();
+  }
+
+  Address address_of(const Place& place, DType dtype) const {
+    const auto offset = static_cast<std::uint64_t>(place.layout.offset) * size_of(dtype);
+    if (place.root.is_leaf) return {plan_->leaf_base(place.root.id), offset};
+    const Buffer& buffer = buffers_[representative(place.root.id)];
+    if (buffer.leaf != none) return {plan_->leaf_base(buffer.leaf), offset};
+    if (buffer.is_result) return {plan_->result_base(buffer.result), offset};
+    return {0, buffer.offset + offset};
+  }
+
+  void address_steps() {
+    for (std::uint32_t s = 0; s < drafts_.size(); ++s) {
+      Step& step = plan_->steps[s];
+      for (std::uint32_t input : drafts_[s].inputs)
+        step.inputs.push_back(address_of(places_[input], dtype_of_place(input)));
+      step.output = address_of({{false, drafts_[s].output}, {}}, DType::u8);
+    }
+    for (std::uint32_t o : graph().outputs)
+      plan_->outputs.push_back({address_of({places_[o].root, {}}, DType::u8).base, places_[o].layout});
+  }
+
+  const Backend& backend_;
+  std::shared_ptr<Plan> plan_;
+  std::vector<Place> places_;              // of nodes, then of inserted copies
+  std::vector<std::uint32_t> contiguous_;  // a place -> the place of its row-major copy
+  std::vector<DType> extra_dtypes_;        // of the inserted copies
+  std::vector<Buffer> buffers_;
+  std::vector<DraftStep> drafts_;
+  std::vector<char> leaf_is_output_;
+  std::vector<std::uint32_t> leaf_last_step_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Plan> make_plan(Graph graph, const Backend& backend) {
+  return Planner(std::move(graph), backend).make();
+}
+
+}  // namespace wick

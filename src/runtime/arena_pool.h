@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "core/storage.h"
+
+namespace wick {
+
+/// Scratch memory of one run of a plan, taken from a small process-wide pool and returned to it.
+class ArenaLease {
+ public:
+  /// `planned_bytes` goes into the error message. Throws MemoryError.
+  ArenaLease(std::uint64_t bytes, std::uint64_t planned_bytes);
+  ~ArenaLease();
+  ArenaLease(const ArenaLease&) = delete;
+  ArenaLease& operator=(const ArenaLease&) = delete;
+
+  std::byte* data() const noexcept { return block_ ? block_->data() : nullptr; }
+
+ private:
+  std::shared_ptr<Storage> block_;
+};
+
+}  // namespace wick

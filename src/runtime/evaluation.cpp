@@ -1,0 +1,132 @@
+#include "runtime/evaluation.h"
+
+#include <fmt/format.h>
+
+#include "backend/backend.h"
+#include "backend/threads.h"
+#include "core/pointer_map.h"
+#include "optimize/decompose_scope.h"
+#include "optimize/passes.h"
+#include "runtime/arena_pool.h"
+#include "runtime/plan_cache.h"
+#include "wick/error.h"
+
+namespace wick {
+namespace {
+
+/// Whether somebody besides the walked graph holds the node. Each edge of the walk is two references: the user's input
+/// slot, and the walk's own.
+bool held_elsewhere(const Node& node, std::uint32_t edges) { return node.references() > 2 * edges; }
+
+std::vector<std::uint32_t> count_edges(const Walk& walk) {
+  std::vector<std::uint32_t> edges(walk.order.size(), 0);
+  for (std::uint32_t e : walk.edges) ++edges[e];
+  return edges;
+}
+
+}  // namespace
+
+BoundEvaluation::BoundEvaluation(std::span<const Tensor> outputs, History history)
+    : outputs_(outputs.begin(), outputs.end()), history_(history) {
+  use_configured_threads();
+  walk_ = walk(outputs_, WalkThrough::unevaluated);
+  donated_ = donated_leaves();
+  for (std::size_t i = 0; i < walk_.order.size(); ++i)
+    if (walk_.is_leaf(i)) leaves_.push_back(walk_.order[i]->value());
+  find_plan();
+}
+
+std::vector<char> BoundEvaluation::donated_leaves() const {
+  std::vector<char> donated(walk_.order.size(), 0);
+  if (history_ == History::keep) return donated;
+  const std::vector<std::uint32_t> edges = count_edges(walk_);
+  std::vector<char> is_output(walk_.order.size(), 0);
+  for (std::uint32_t root : walk_.roots) is_output[root] = 1;
+  // A node that somebody may evaluate later pins everything that it depends on.
+  std::vector<char> pinned(walk_.order.size(), 0);
+  for (std::size_t i = walk_.order.size(); i-- > 0;) {
+    const Node& node = *walk_.order[i];
+    if (!is_output[i] && held_elsewhere(node, edges[i])) pinned[i] = 1;
+    for (std::uint32_t e : walk_.inputs(i)) pinned[e] = static_cast<char>(pinned[e] | pinned[i]);
+    if (!walk_.is_leaf(i) || pinned[i] || is_output[i]) continue;
+    const Value& value = *node.value();
+    donated[i] = value.ready() && value.storage->writable() && value.storage.use_count() == 1 &&
+                 value.layout.offset == 0 && value.layout.is_contiguous();
+  }
+  return donated;
+}
+
+void BoundEvaluation::find_plan() {
+  std::string key;
+  key.reserve(walk_.order.size() * 32);
+  append_plan_key(key, walk_, donated_);
+  plan_ = PlanCache::instance().find(key);
+  if (plan_) return;
+  const Backend& backend = backend_for(walk_.order.front()->device());
+  Graph graph = optimize(snapshot(walk_, donated_), {backend, DecomposeScope::active()});
+  plan_ = make_plan(std::move(graph), backend);
+  PlanCache::instance().insert(std::move(key), plan_);
+}
+
+void BoundEvaluation::allocate() {
+  const Backend& backend = backend_for(plan_->graph.device);
+  results_.reserve(plan_->result_bytes.size());
+  try {
+    for (std::uint64_t bytes : plan_->result_bytes) results_.push_back(backend.allocate(bytes));
+  } catch (const MemoryError& e) {
+    throw MemoryError(fmt::format("{} (this evaluation plans {} bytes)", e.what(), plan_->peak_bytes()));
+  }
+}
+
+void BoundEvaluation::execute() {
+  use_configured_threads();
+  std::vector<std::byte*> bases;
+  bases.reserve(1 + leaves_.size() + results_.size());
+  const ArenaLease arena(plan_->arena_bytes, plan_->peak_bytes());
+  bases.push_back(arena.data());
+  for (std::size_t i = 0, leaf = 0; i < walk_.order.size(); ++i) {
+    if (!walk_.is_leaf(i)) continue;
+    const Value& value = *leaves_[leaf++];
+    if (value.completion) value.completion->wait();
+    bases.push_back(value.storage->data() +
+                    value.layout.offset * static_cast<std::int64_t>(size_of(walk_.order[i]->dtype())));
+  }
+  for (const auto& result : results_) bases.push_back(result->data());
+  plan_->run(bases);
+}
+
+void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const PlanOutput& output = plan_->outputs[i];
+    auto value = std::make_unique<Value>();
+    value->layout = output.layout;
+    value->completion = completion;
+    if (plan_->is_leaf_base(output.base)) {
+      const Value& leaf = *leaves_[output.base - 1];
+      value->storage = leaf.storage;
+      value->layout.offset += leaf.layout.offset;
+    } else {
+      value->storage = results_[output.base - plan_->result_base(0)];
+    }
+    outputs_[i].node()->publish(std::move(value));
+  }
+}
+
+void BoundEvaluation::forget_history() {
+  if (history_ == History::drop) {
+    for (const Tensor& output : outputs_) output.node()->forget_inputs();
+    return;
+  }
+  const std::vector<std::uint32_t> edges = count_edges(walk_);
+  std::vector<char> reachable(walk_.order.size(), 0);  // whether a handle to something upstream exists
+  for (std::size_t i = 0; i < walk_.order.size(); ++i) {
+    const Node& node = *walk_.order[i];
+    reachable[i] = walk_.is_leaf(i) && node.op() && node.input_count() > 0 && !node.has_forgotten();
+    for (std::uint32_t e : walk_.inputs(i))
+      reachable[i] = static_cast<char>(reachable[i] | reachable[e] | held_elsewhere(*walk_.order[e], edges[e]));
+  }
+  for (std::uint32_t root : walk_.roots)
+    if (!reachable[root] && !walk_.is_leaf(root)) walk_.order[root]->forget_inputs();
+}
+
+}  // namespace wick

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "graph/walk.h"
+#include "plan/plan.h"
+#include "wick/eval.h"
+
+namespace wick {
+
+/// One evaluation: a plan bound to data. Made on the calling thread; executed there, or on a stream's worker.
+class BoundEvaluation {
+ public:
+  /// Plans (or finds the plan) for `outputs`, none of which has a value.
+  BoundEvaluation(std::span<const Tensor> outputs, History history);
+
+  /// Allocates the results.
+  void allocate();
+  /// Waits for leaves that are still being computed (rethrowing their errors), then runs the plan.
+  void execute();
+  /// Gives the outputs their values; `completion` is null when the data is there.
+  void publish(const std::shared_ptr<Completion>& completion);
+  /// Lets go of history that nobody can ask for (or of all, as asked), once the outputs are evaluated.
+  void forget_history();
+
+ private:
+  void find_plan();
+  std::vector<char> donated_leaves() const;
+
+  std::vector<Tensor> outputs_;
+  History history_;
+  Walk walk_;
+  std::vector<char> donated_;
+  std::shared_ptr<const Plan> plan_;
+  std::vector<const Value*> leaves_;  // in the plan's order; kept alive by walk_
+  std::vector<std::shared_ptr<Storage>> results_;
+};
+
+}  // namespace wick
