@@ -15,18 +15,19 @@ install(FILES "${PROJECT_BINARY_DIR}/wickConfig.cmake" "${PROJECT_BINARY_DIR}/wi
 
 if(TARGET wick-bin)
   install(TARGETS wick-bin)
+  # The binary itself writes what it knows best: `wick <arguments>` -> a file in its place.
+  function(install_written_by_wick arguments directory name)
+    set(written "${PROJECT_BINARY_DIR}/written-by-wick/${directory}/${name}")
+    install(CODE "
+      get_filename_component(directory \"${written}\" DIRECTORY)
+      file(MAKE_DIRECTORY \"\${directory}\")
+      execute_process(COMMAND \"$<TARGET_FILE:wick-bin>\" ${arguments} OUTPUT_FILE \"${written}\"
+                      COMMAND_ERROR_IS_FATAL ANY)")
+    install(FILES "${written}" DESTINATION "${directory}")
+  endfunction()
+  install_written_by_wick("man-page" "${CMAKE_INSTALL_MANDIR}/man1" wick.1)
+  install_written_by_wick("completion bash" "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" wick)
+  install_written_by_wick("completion zsh" "${CMAKE_INSTALL_DATADIR}/zsh/site-functions" _wick)
+  install_written_by_wick("completion fish" "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d" wick.fish)
 endif()
-file(GLOB pages docs/man/*.1)
-install(FILES ${pages} DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
-# Each shell looks for completions of `wick` in a place and under a name of its own.
-foreach(completion "wick.bash|bash-completion/completions|wick" "wick.zsh|zsh/site-functions|_wick"
-                   "wick.fish|fish/vendor_completions.d|wick.fish")
-  string(REPLACE "|" ";" completion "${completion}")
-  list(GET completion 0 source)
-  list(GET completion 1 directory)
-  list(GET completion 2 name)
-  if(EXISTS "${PROJECT_SOURCE_DIR}/completions/${source}")
-    install(FILES "completions/${source}" DESTINATION "${CMAKE_INSTALL_DATADIR}/${directory}" RENAME "${name}")
-  endif()
-endforeach()
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

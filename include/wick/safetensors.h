@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "wick/dtype.h"
@@ -54,6 +55,9 @@ class Safetensors {
   const std::filesystem::path& path() const noexcept { return path_; }
 
  private:
+  Safetensors(std::filesystem::path path, std::vector<TensorInfo> tensors,
+              std::map<std::string, std::string> metadata)
+      : path_(std::move(path)), tensors_(std::move(tensors)), metadata_(std::move(metadata)) {}
   friend Safetensors open_model_weights(const std::filesystem::path& directory);
 
   std::filesystem::path path_;

@@ -61,7 +61,7 @@ nlohmann::json inspect_adapter(const std::filesystem::path& directory, bool list
 nlohmann::json inspect_model(const std::filesystem::path& directory, bool list) {
   const ModelConfig config = ModelConfig::from_file(directory / "config.json");
   nlohmann::json result{{"kind", "model"}, {"config", nlohmann::json::parse(config.to_json())}};
-  const ModelWeights weights = ModelWeights::open(directory);
+  const Safetensors weights = open_model_weights(directory);
   result["weights"] = summarize(weights.tensors(), list);
   return result;
 }

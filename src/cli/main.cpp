@@ -5,7 +5,7 @@
 #include <new>
 
 #include "cli/commands.h"
-#include "wick/error.h"
+#include "wick/safetensors.h"
 
 int main(int argc, char** argv) {
   CLI::App app("LoRA fine-tuning, text generation and evaluation of language models, without Python.", "wick");
@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   for (auto add : {add_train, add_generate, add_eval, add_tokenize, add_merge, add_inspect, add_devices,
                    add_completion, add_man_page})
     add(app);
+  wick::exit_when_a_mapped_file_shrinks();
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {

@@ -78,7 +78,7 @@ Generation generate(const Model& model, const Tokenizer& tokenizer, const std::v
 
   const auto is_end = [&](std::int32_t id) {
     const auto& ends = tokenizer.eos_ids();
-    const auto& configured = model.config().eos_token_ids;
+    const auto& configured = model.config().eos_ids;
     return std::find(ends.begin(), ends.end(), id) != ends.end() ||
            std::find(configured.begin(), configured.end(), id) != configured.end();
   };

@@ -34,7 +34,7 @@ Node* Node::make_data(Value value, DType dtype, Device device, SourceLocation wh
 
 void Node::publish(std::unique_ptr<Value> value) const noexcept {
   const Value* expected = nullptr;
-  if (value_.compare_exchange_strong(expected, value.get(), std::memory_order_acq_rel)) value.release();
+  if (value_.compare_exchange_strong(expected, value.get(), std::memory_order_acq_rel)) static_cast<void>(value.release());
 }
 
 void Node::lock() const noexcept {

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "io/atomic_file.h"
 #include "wick/error.h"
-#include "wick/eval.h"
 #include "wick/lora.h"
 #include "wick/model.h"
 #include "wick/ops.h"
@@ -71,9 +71,9 @@ LoraAdapter LoraAdapter::load(const std::filesystem::path& directory, const Mode
     for (const auto& [name, layer] : adapter.layers_)
       known = known || info.name == key_prefix + name + ".lora_A.weight" ||
               info.name == key_prefix + name + ".lora_B.weight";
-    if (!known) problems.push_back(fmt::format("left over: {} {}", info.name, info.shape.str()));
+    if (!known) problems.emplace_back(fmt::format("left over: {} {}", info.name, info.shape.str()));
   }
-  if (adapter.layers_.empty()) problems.push_back("target_modules names no linear layer of the model");
+  if (adapter.layers_.empty()) problems.emplace_back("target_modules names no linear layer of the model");
   if (!problems.empty()) {
     std::string text = fmt::format("the adapter {} does not fit the model:", directory.string());
     for (const std::string& p : problems) text += "\n  " + p;
@@ -94,7 +94,7 @@ void LoraAdapter::save(const std::filesystem::path& directory) const {
     tensors.push_back({name, value.dtype(), value.shape(), bytes.back()});
   }
   write_safetensors(directory / weights_file, tensors);
-  config_.save(directory / config_file);
+  write_file_atomically(directory / config_file, config_.to_json());
 }
 
 }  // namespace wick

@@ -91,7 +91,7 @@ Tensor Decoder::attention_block(int layer, const Tensor& x) {
   const KvCache::Layer seen = extended_cache(layer, k, v);
   AttentionOptions options;
   options.causal = true;
-  options.window = config_.sliding_windows[static_cast<std::size_t>(layer)].value_or(0);
+  options.window = config_.sliding_window(layer).value_or(0);
   const Tensor mixed = attention(q, seen.k, seen.v, options, input_.mask, offset_);
   return linear_layer(name + ".o_proj",
                       reshape(permute(mixed, {0, 2, 1, 3}), {batch_, length_, config_.heads * config_.head_dim}));

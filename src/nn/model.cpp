@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <mutex>
 
+#include "io/atomic_file.h"
 #include "nn/decoder.h"
 #include "nn/parameters.h"
 #include "wick/error.h"
@@ -47,7 +49,7 @@ Model Model::load(const std::filesystem::path& directory, std::optional<DType> d
   if (dtype && !is_floating(*dtype))
     throw ArgumentError(fmt::format("a model cannot be loaded as {}; choose f32, bf16 or f16", name_of(*dtype)));
   const ModelConfig config = ModelConfig::from_file(directory / "config.json");
-  const ModelWeights weights = ModelWeights::open(directory);
+  const Safetensors weights = open_model_weights(directory);
   const std::vector<ParameterSpec> specs = parameter_specs(config);
 
   std::vector<std::string> problems;
@@ -77,7 +79,7 @@ Model Model::load(const std::filesystem::path& directory, std::optional<DType> d
   std::vector<Tensor> converted;
   for (const ParameterSpec& spec : specs) {
     const TensorInfo& info = *found.at(spec.name);
-    Tensor value = Tensor::view_of(info.bytes, info.shape, info.dtype, weights.owner(spec.name));
+    Tensor value = Tensor::view_of(info.bytes, info.shape, info.dtype, info.owner);
     if (info.dtype != model.dtype_) converted.push_back(value = cast(value, model.dtype_));
     model.parameters_[spec.name] = value;
   }
@@ -138,7 +140,6 @@ KvCache Model::make_cache(std::int64_t batch, std::int64_t capacity) const {
   KvCache cache;
   cache.capacity = std::max<std::int64_t>(1, (capacity + cache_bucket - 1) / cache_bucket) * cache_bucket;
   const Shape shape{batch, config_.kv_heads, cache.capacity, config_.head_dim};
-  std::vector<Tensor> all;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
     // Through a copy each: every layer's cache needs storage of its own.
     const std::vector<std::byte> empty(static_cast<std::size_t>(shape.elements()) * size_of(dtype_));
@@ -166,7 +167,7 @@ void Model::save(const std::filesystem::path& directory, std::optional<DType> dt
   ModelConfig config = config_;
   config.dtype = stored;
   std::filesystem::create_directories(directory);
-  config.save(directory / "config.json");
+  write_file_atomically(directory / "config.json", config.to_json() + "\n");
   write_safetensors(directory / "model.safetensors", tensors);
 }
 

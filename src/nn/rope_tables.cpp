@@ -11,9 +11,9 @@ namespace {
 double frequency(const ModelConfig& config, std::int64_t i) {
   const RopeConfig& rope = config.rope;
   const double base = std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
-  if (rope.type == RopeType::linear) return base / rope.factor;
-  if (rope.type != RopeType::llama3) return base;
-  const double original = static_cast<double>(rope.original_max_position_embeddings);
+  if (rope.type == RopeConfig::Type::linear) return base / rope.factor;
+  if (rope.type != RopeConfig::Type::llama3) return base;
+  const double original = static_cast<double>(rope.original_max_position);
   const double wavelength = 2.0 * std::numbers::pi / base;
   if (wavelength < original / rope.high_freq_factor) return base;
   if (wavelength > original / rope.low_freq_factor) return base / rope.factor;

@@ -104,13 +104,10 @@ Array rounded(Array array, DType dtype);
 void expect_close(const Tensor& actual, const Array& expected, Tolerance tolerance,
                   const std::string& context);
 
-/// Expects `f` to throw exactly E with a text that contains each of `parts`.
-template <typename E, typename F>
-void expect_error(F&& f, const std::vector<std::string>& parts);
-
 void report_error_text(const std::string& text, const std::vector<std::string>& parts);
 void report_no_error(const std::vector<std::string>& parts);
 
+/// Expects `f` to throw an E whose text contains each of `parts`.
 template <typename E, typename F>
 void expect_error(F&& f, const std::vector<std::string>& parts) {
   try {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,10 @@ namespace wick {
 /// Same elements in row-major order under another shape; one size may be -1. ShapeError when the counts differ.
 Tensor reshape(const Tensor& x, const std::vector<std::int64_t>& dims, SourceLocation where = SourceLocation::current());
 Tensor reshape(const Tensor& x, const Shape& shape, SourceLocation where = SourceLocation::current());
+inline Tensor reshape(const Tensor& x, std::initializer_list<std::int64_t> dims,
+                      SourceLocation where = SourceLocation::current()) {
+  return reshape(x, std::vector<std::int64_t>(dims), where);
+}
 /// Dimension i of the result is dimension permutation[i] of x.
 Tensor permute(const Tensor& x, const std::vector<int>& permutation, SourceLocation where = SourceLocation::current());
 /// Swaps two dimensions (by default the last two).

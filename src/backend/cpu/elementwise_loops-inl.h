@@ -1,5 +1,5 @@
-// Loops that make tile functions out of element or vector functions, compiled once for each instruction set: hence the
-// guard that Highway asks for instead of #pragma once.
+// Loops that make tile functions out of element or vector functions, compiled once for each instruction set:
+// hence the guard that Highway asks for instead of #pragma once.
 #if defined(WICK_ELEMENTWISE_LOOPS_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef WICK_ELEMENTWISE_LOOPS_INL_H
 #undef WICK_ELEMENTWISE_LOOPS_INL_H
@@ -7,11 +7,12 @@
 #define WICK_ELEMENTWISE_LOOPS_INL_H
 #endif
 
+#include <hwy/highway.h>
+
 #include <cstring>
 #include <type_traits>
 
 #include "backend/cpu/elementwise_tiles.h"
-#include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick {
@@ -21,9 +22,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 template <class F, int arity, class D, typename T = hn::TFromD<D>>
 HWY_INLINE auto apply_at(D d, const T* a, const T* b, const T* c) {
-  if constexpr (arity == 1) return F::apply(d, hn::LoadU(d, a));
-  else if constexpr (arity == 2) return F::apply(d, hn::LoadU(d, a), hn::LoadU(d, b));
-  else return F::apply(d, hn::LoadU(d, a), hn::LoadU(d, b), hn::LoadU(d, c));
+  if constexpr (arity == 1)
+    return F::apply(d, hn::LoadU(d, a));
+  else if constexpr (arity == 2)
+    return F::apply(d, hn::LoadU(d, a), hn::LoadU(d, b));
+  else
+    return F::apply(d, hn::LoadU(d, a), hn::LoadU(d, b), hn::LoadU(d, c));
 }
 
 /// From a function of vectors, F::apply(d, a, ...).
@@ -49,13 +53,16 @@ void vector_tile(const void* pa, const void* pb, const void* pc, void* pout, std
 
 /// From a function of elements, F::apply(a, ...): the compiler vectorises it for the instruction set.
 template <typename In, typename Out, class F, int arity>
-void element_tile(const void* pa, const void* pb, [[maybe_unused]] const void* pc, void* pout, std::size_t n) {
+void element_tile(const void* pa, const void* pb, [[maybe_unused]] const void* pc, void* pout,
+                  std::size_t n) {
   const In* a = static_cast<const In*>(pa);
   [[maybe_unused]] const In* b = static_cast<const In*>(pb);
   Out* out = static_cast<Out*>(pout);
   for (std::size_t i = 0; i < n; ++i) {
-    if constexpr (arity == 1) out[i] = static_cast<Out>(F::apply(a[i]));
-    else out[i] = static_cast<Out>(F::apply(a[i], b[i]));
+    if constexpr (arity == 1)
+      out[i] = static_cast<Out>(F::apply(a[i]));
+    else
+      out[i] = static_cast<Out>(F::apply(a[i], b[i]));
   }
 }
 

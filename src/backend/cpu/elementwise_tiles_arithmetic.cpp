@@ -5,10 +5,9 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/elementwise_tiles_arithmetic.cpp"
-#include "hwy/foreach_target.h"
-// foreach_target.h comes first
+#include <hwy/foreach_target.h>
+
 #include "backend/cpu/elementwise_loops-inl.h"
-#include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick {
@@ -22,69 +21,105 @@ using Bits = std::make_unsigned_t<T>;
 
 struct Add {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V a, V b) { return hn::Add(a, b); }
+  static HWY_INLINE V apply(D, V a, V b) {
+    return hn::Add(a, b);
+  }
   template <typename T>
-  static T apply(T a, T b) { return static_cast<T>(static_cast<Bits<T>>(a) + static_cast<Bits<T>>(b)); }
+  static T apply(T a, T b) {
+    return static_cast<T>(static_cast<Bits<T>>(a) + static_cast<Bits<T>>(b));
+  }
 };
 
 struct Sub {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V a, V b) { return hn::Sub(a, b); }
+  static HWY_INLINE V apply(D, V a, V b) {
+    return hn::Sub(a, b);
+  }
   template <typename T>
-  static T apply(T a, T b) { return static_cast<T>(static_cast<Bits<T>>(a) - static_cast<Bits<T>>(b)); }
+  static T apply(T a, T b) {
+    return static_cast<T>(static_cast<Bits<T>>(a) - static_cast<Bits<T>>(b));
+  }
 };
 
 struct Mul {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V a, V b) { return hn::Mul(a, b); }
+  static HWY_INLINE V apply(D, V a, V b) {
+    return hn::Mul(a, b);
+  }
   template <typename T>
-  static T apply(T a, T b) { return static_cast<T>(Bits<T>{1} * static_cast<Bits<T>>(a) * static_cast<Bits<T>>(b)); }
+  static T apply(T a, T b) {
+    return static_cast<T>(Bits<T>{1} * static_cast<Bits<T>>(a) * static_cast<Bits<T>>(b));
+  }
 };
 
 struct Div {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V a, V b) { return hn::Div(a, b); }
+  static HWY_INLINE V apply(D, V a, V b) {
+    return hn::Div(a, b);
+  }
 };
 
 // x86's min and max give the second operand when either is NaN: only a NaN in the first is left to see to.
 struct Minimum {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V a, V b) { return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b)); }
+  static HWY_INLINE V apply(D, V a, V b) {
+    return hn::IfThenElse(hn::IsNaN(a), a, hn::Min(a, b));
+  }
   template <typename T>
-  static T apply(T a, T b) { return b < a ? b : a; }
+  static T apply(T a, T b) {
+    return b < a ? b : a;
+  }
 };
 
 struct Maximum {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V a, V b) { return hn::IfThenElse(hn::IsNaN(a), a, hn::Max(a, b)); }
+  static HWY_INLINE V apply(D, V a, V b) {
+    return hn::IfThenElse(hn::IsNaN(a), a, hn::Max(a, b));
+  }
   template <typename T>
-  static T apply(T a, T b) { return a < b ? b : a; }
+  static T apply(T a, T b) {
+    return a < b ? b : a;
+  }
 };
 
 struct Relu {
   template <class D, class V>
-  static HWY_INLINE V apply(D d, V x) { return Maximum::apply(d, x, hn::Zero(d)); }
+  static HWY_INLINE V apply(D d, V x) {
+    return Maximum::apply(d, x, hn::Zero(d));
+  }
   template <typename T>
-  static T apply(T x) { return x > 0 ? x : T{0}; }
+  static T apply(T x) {
+    return x > 0 ? x : T{0};
+  }
 };
 
 struct Clamp {
   template <class D, class V>
-  static HWY_INLINE V apply(D d, V x, V low, V high) { return Minimum::apply(d, Maximum::apply(d, x, low), high); }
+  static HWY_INLINE V apply(D d, V x, V low, V high) {
+    return Minimum::apply(d, Maximum::apply(d, x, low), high);
+  }
 };
 
 struct Neg {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V x) { return hn::Neg(x); }
+  static HWY_INLINE V apply(D, V x) {
+    return hn::Neg(x);
+  }
   template <typename T>
-  static T apply(T x) { return Sub::apply(T{0}, x); }
+  static T apply(T x) {
+    return Sub::apply(T{0}, x);
+  }
 };
 
 struct Abs {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V x) { return hn::Abs(x); }
+  static HWY_INLINE V apply(D, V x) {
+    return hn::Abs(x);
+  }
   template <typename T>
-  static T apply(T x) { return x < 0 ? Neg::apply(x) : x; }
+  static T apply(T x) {
+    return x < 0 ? Neg::apply(x) : x;
+  }
 };
 
 struct Sign {
@@ -96,27 +131,38 @@ struct Sign {
     return hn::IfThenElse(hn::Lt(x, zero), hn::Set(d, T{-1}), positive);
   }
   template <typename T>
-  static T apply(T x) { return static_cast<T>((x > 0) - (x < 0)); }
+  static T apply(T x) {
+    return static_cast<T>((x > 0) - (x < 0));
+  }
 };
 
 struct Square {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V x) { return hn::Mul(x, x); }
+  static HWY_INLINE V apply(D, V x) {
+    return hn::Mul(x, x);
+  }
   template <typename T>
-  static T apply(T x) { return Mul::apply(x, x); }
+  static T apply(T x) {
+    return Mul::apply(x, x);
+  }
 };
 
 struct Sqrt {
   template <class D, class V>
-  static HWY_INLINE V apply(D, V x) { return hn::Sqrt(x); }
+  static HWY_INLINE V apply(D, V x) {
+    return hn::Sqrt(x);
+  }
 };
 
 struct Rsqrt {
   template <class D, class V>
-  static HWY_INLINE V apply(D d, V x) { return hn::Div(hn::Set(d, hn::TFromD<D>{1}), hn::Sqrt(x)); }
+  static HWY_INLINE V apply(D d, V x) {
+    return hn::Div(hn::Set(d, hn::TFromD<D>{1}), hn::Sqrt(x));
+  }
 };
 
-/// By squaring. A negative exponent gives the quotient 1 / base^-exponent truncated toward zero, and 0 for base 0.
+/// By squaring. A negative exponent gives the quotient 1 / base^-exponent truncated toward zero, and 0 for
+/// base 0.
 struct IntegerPow {
   template <typename T>
   static T apply(T base, T exponent) {
@@ -136,51 +182,75 @@ struct IntegerPow {
 
 struct Equal {
   template <typename T>
-  static bool apply(T a, T b) { return a == b; }
+  static bool apply(T a, T b) {
+    return a == b;
+  }
 };
 struct NotEqual {
   template <typename T>
-  static bool apply(T a, T b) { return a != b; }
+  static bool apply(T a, T b) {
+    return a != b;
+  }
 };
 struct Less {
   template <typename T>
-  static bool apply(T a, T b) { return a < b; }
+  static bool apply(T a, T b) {
+    return a < b;
+  }
 };
 struct LessEqual {
   template <typename T>
-  static bool apply(T a, T b) { return a <= b; }
+  static bool apply(T a, T b) {
+    return a <= b;
+  }
 };
 struct Greater {
   template <typename T>
-  static bool apply(T a, T b) { return a > b; }
+  static bool apply(T a, T b) {
+    return a > b;
+  }
 };
 struct GreaterEqual {
   template <typename T>
-  static bool apply(T a, T b) { return a >= b; }
+  static bool apply(T a, T b) {
+    return a >= b;
+  }
 };
 struct LogicalAnd {
   template <typename T>
-  static bool apply(T a, T b) { return (a != T{0}) & (b != T{0}); }
+  static bool apply(T a, T b) {
+    return (a != T{0}) & (b != T{0});
+  }
 };
 struct LogicalOr {
   template <typename T>
-  static bool apply(T a, T b) { return (a != T{0}) | (b != T{0}); }
+  static bool apply(T a, T b) {
+    return (a != T{0}) | (b != T{0});
+  }
 };
 struct LogicalNot {
   template <typename T>
-  static bool apply(T x) { return x == T{0}; }
+  static bool apply(T x) {
+    return x == T{0};
+  }
 };
 struct IsFinite {
   template <typename T>
-  static bool apply(T x) { return x - x == T{0}; }  // NaN for NaN and infinities
+  static bool apply(T x) {
+    return x - x == T{0};
+  }  // NaN for NaN and infinities
 };
 struct True {
   template <typename T>
-  static bool apply(T) { return true; }
+  static bool apply(T) {
+    return true;
+  }
 };
 struct Identity {
   template <typename T>
-  static T apply(T x) { return x; }
+  static T apply(T x) {
+    return x;
+  }
 };
 
 template <typename T>
@@ -232,13 +302,15 @@ std::span<const TileOp> arithmetic_tiles() {
       numeric_op<Sub, 2>("sub"),
       numeric_op<Mul, 2, LogicalAnd>("mul"),
       float_op<Div, 2>("div"),
-      {"pow", {nullptr, nullptr, same<std::int32_t, IntegerPow, 2>, same<std::int64_t, IntegerPow, 2>,
-               same<std::uint8_t, IntegerPow, 2>}},
+      {"pow",
+       {nullptr, nullptr, same<std::int32_t, IntegerPow, 2>, same<std::int64_t, IntegerPow, 2>,
+        same<std::uint8_t, IntegerPow, 2>}},
       numeric_op<Minimum, 2, LogicalAnd>("minimum"),
       numeric_op<Maximum, 2, LogicalOr>("maximum"),
       numeric_op<Relu, 1>("relu"),
-      {"clamp", {&vector_tile<float, Clamp, 3>, &vector_tile<double, Clamp, 3>, &integer_clamp_tile<std::int32_t>,
-                 &integer_clamp_tile<std::int64_t>, &integer_clamp_tile<std::uint8_t>}},
+      {"clamp",
+       {&vector_tile<float, Clamp, 3>, &vector_tile<double, Clamp, 3>, &integer_clamp_tile<std::int32_t>,
+        &integer_clamp_tile<std::int64_t>, &integer_clamp_tile<std::uint8_t>}},
       numeric_op<Neg, 1>("neg"),
       numeric_op<Abs, 1, Identity>("abs"),
       numeric_op<Sign, 1>("sign"),
@@ -255,8 +327,9 @@ std::span<const TileOp> arithmetic_tiles() {
       predicate_op<LogicalOr, 2>("logical_or"),
       predicate_op<LogicalNot, 1>("logical_not"),
       predicate_op<IsFinite, 1, True>("is_finite"),
-      {"where", {&where_tile<float>, &where_tile<double>, &where_tile<std::int32_t>, &where_tile<std::int64_t>,
-                 &where_tile<std::uint8_t>, &where_tile<std::uint8_t>}},
+      {"where",
+       {&where_tile<float>, &where_tile<double>, &where_tile<std::int32_t>, &where_tile<std::int64_t>,
+        &where_tile<std::uint8_t>, &where_tile<std::uint8_t>}},
   };
   return table;
 }

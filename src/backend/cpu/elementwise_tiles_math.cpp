@@ -6,11 +6,10 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/elementwise_tiles_math.cpp"
-#include "hwy/foreach_target.h"
-// foreach_target.h comes first
+#include <hwy/foreach_target.h>
+
 #include "backend/cpu/elementwise_loops-inl.h"
 #include "hwy/contrib/math/math-inl.h"
-#include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick {
@@ -35,8 +34,8 @@ HWY_NOINLINE V lanes_where(D d, M mask, V x, V otherwise, Element<D> (*f)(Elemen
   return hn::IfThenElse(mask, hn::Load(d, values), otherwise);
 }
 
-// Highway's functions are good to 1 to 4 units in the last place on their ranges; what follows adds the rest of the
-// number line, infinities and NaN.
+// Highway's functions are good to 1 to 4 units in the last place on their ranges; what follows adds the rest
+// of the number line, infinities and NaN.
 
 struct Exp {
   template <class D, class V>
@@ -73,7 +72,8 @@ struct Sin {
     const auto beyond = beyond_reduction(d, x);
     const V inside = hn::Sin(d, hn::IfThenZeroElse(beyond, x));
     if (HWY_LIKELY(hn::AllFalse(d, beyond))) return inside;
-    return lanes_where(d, beyond, x, inside, +[](Element<D> v) { return std::sin(v); });
+    return lanes_where(
+        d, beyond, x, inside, +[](Element<D> v) { return std::sin(v); });
   }
 };
 
@@ -83,7 +83,8 @@ struct Cos {
     const auto beyond = beyond_reduction(d, x);
     const V inside = hn::Cos(d, hn::IfThenZeroElse(beyond, x));
     if (HWY_LIKELY(hn::AllFalse(d, beyond))) return inside;
-    return lanes_where(d, beyond, x, inside, +[](Element<D> v) { return std::cos(v); });
+    return lanes_where(
+        d, beyond, x, inside, +[](Element<D> v) { return std::cos(v); });
   }
 };
 
@@ -120,12 +121,13 @@ HWY_INLINE V polynomial(D d, V x, const double (&coefficients)[count]) {
 }
 
 struct Erf {
-  /// Minimax fits made for this file, 7e-8 relative: erf(x) / x - 1 in x^2 up to 1, and -log(1 - erf(x)) from 1 to 4.
+  /// Minimax fits made for this file, 7e-8 relative: erf(x) / x - 1 in x^2 up to 1, and -log(1 - erf(x)) from
+  /// 1 to 4.
   template <class D, class V>
   static HWY_INLINE V apply_single(D d, V x) {
-    static constexpr double near_zero[] = {0.128379166,  -0.37612626,    0.112835854,  -0.0268538166,
+    static constexpr double near_zero[] = {0.128379166,   -0.37612626,     0.112835854,   -0.0268538166,
                                            0.00518833473, -0.000801024784, 7.85402663e-05};
-    static constexpr double tail[] = {0.000341512583, 1.12708926,   0.638144732,    0.103106819,
+    static constexpr double tail[] = {0.000341512583, 1.12708926,    0.638144732,    0.103106819,
                                       -0.0218380969,  0.00294766668, -0.000186380086};
     const V one = number(d, 1);
     const V magnitude = hn::Min(hn::Abs(x), number(d, 4));
@@ -136,8 +138,11 @@ struct Erf {
   }
   template <class D, class V>
   static HWY_INLINE V apply(D d, V x) {
-    if constexpr (sizeof(Element<D>) == 4) return apply_single(d, x);
-    else return lanes_where(d, hn::Eq(x, x), x, x, +[](Element<D> v) { return std::erf(v); });
+    if constexpr (sizeof(Element<D>) == 4)
+      return apply_single(d, x);
+    else
+      return lanes_where(
+          d, hn::Eq(x, x), x, x, +[](Element<D> v) { return std::erf(v); });
   }
 };
 
@@ -161,14 +166,23 @@ struct GeluTanh {
 
 struct Pow {
   template <typename T>
-  static T apply(T base, T exponent) { return std::pow(base, exponent); }
+  static T apply(T base, T exponent) {
+    return std::pow(base, exponent);
+  }
 };
 
 std::span<const TileOp> math_tiles() {
   static constexpr TileOp table[] = {
-      float_op<Exp, 1>("exp"),   float_op<Log, 1>("log"),         float_op<Sin, 1>("sin"),   float_op<Cos, 1>("cos"),
-      float_op<Tanh, 1>("tanh"), float_op<Sigmoid, 1>("sigmoid"), float_op<Silu, 1>("silu"), float_op<Erf, 1>("erf"),
-      float_op<Gelu, 1>("gelu"), float_op<GeluTanh, 1>("gelu_tanh"),
+      float_op<Exp, 1>("exp"),
+      float_op<Log, 1>("log"),
+      float_op<Sin, 1>("sin"),
+      float_op<Cos, 1>("cos"),
+      float_op<Tanh, 1>("tanh"),
+      float_op<Sigmoid, 1>("sigmoid"),
+      float_op<Silu, 1>("silu"),
+      float_op<Erf, 1>("erf"),
+      float_op<Gelu, 1>("gelu"),
+      float_op<GeluTanh, 1>("gelu_tanh"),
       {"pow", {&element_tile<float, float, Pow, 2>, &element_tile<double, double, Pow, 2>}},
   };
   return table;

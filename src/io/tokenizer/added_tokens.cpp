@@ -72,16 +72,15 @@ AddedTokens AddedTokens::read(const std::optional<Field>& field, const Steps<Nor
     vocabulary.add(content, id, id_field);
     const bool special = element.boolean_or("special", false);
     if (special) vocabulary.mark_special(id);
-    if (content.empty()) continue;  // can stand in no text
-
     const bool normalized = element.boolean_or("normalized", !special);
     Stretch key{content, false};
     if (normalized) normalize(normalizers, key);
-    if (key.text.empty()) content_field.malformed("is empty once normalized");
-    Trie& trie = normalized ? added.normalized_ : added.raw_;
-    if (!trie.insert(key.text, added.tokens_.size()))
-      content_field.malformed(fmt::format("'{}' is there twice", content));
     if (key.text != content) added.normalized_forms_.emplace(id, key.text);
+    if (key.text.empty()) continue;  // can stand in no text
+    Trie& trie = normalized ? added.normalized_ : added.raw_;
+    if (!trie.insert(key.text, added.tokens_.size())) {
+      content_field.malformed(fmt::format("'{}' matches the same text as another added token", content));
+    }
     added.tokens_.push_back({id, special, element.boolean_or("single_word", false),
                              element.boolean_or("lstrip", false), element.boolean_or("rstrip", false)});
   }
@@ -112,13 +111,15 @@ std::vector<AddedTokens::Part> AddedTokens::split(const Trie& trie, std::string_
       if (!is_whitespace(c.value)) break;
       begin -= c.size;
     }
+    // Behind a token that took the spaces on its right, this one may lie within what is done.
+    if (token.strip_left) begin = std::max(begin, done);
     while (token.strip_right && end < text.size()) {
       const CodePoint c = code_point_at(text, end);
       if (!is_whitespace(c.value)) break;
       end += c.size;
     }
     if (done < begin) parts.push_back({done, begin, std::nullopt});
-    parts.push_back({begin, end, token.id});
+    if (begin < end) parts.push_back({begin, end, token.id});
     done = end;
   }
   if (done < text.size()) parts.push_back({done, text.size(), std::nullopt});

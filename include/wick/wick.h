@@ -1,0 +1,23 @@
+#pragma once
+
+// The whole public API.
+#include "wick/dataset.h"
+#include "wick/device.h"
+#include "wick/dtype.h"
+#include "wick/error.h"
+#include "wick/eval.h"
+#include "wick/generate.h"
+#include "wick/grad.h"
+#include "wick/lora.h"
+#include "wick/lora_config.h"
+#include "wick/model.h"
+#include "wick/model_config.h"
+#include "wick/ops.h"
+#include "wick/optimizer.h"
+#include "wick/safetensors.h"
+#include "wick/sampler.h"
+#include "wick/schedule.h"
+#include "wick/shape.h"
+#include "wick/tensor.h"
+#include "wick/tokenizer.h"
+#include "wick/trainer.h"

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/layout.h"
+#include "wick/dtype.h"
+
+namespace wick {
+
+/// Distances in elements along [batch, head, position, d].
+using AttentionSteps = std::array<std::int64_t, 4>;
+
+/// Everything about an attention but the addresses; made once. Positions and tiles are those of
+/// `attention.cpp`.
+struct AttentionShape {
+  DType dtype;
+  std::int64_t batch;
+  std::int64_t heads;
+  std::int64_t kv_heads;
+  std::int64_t m;
+  std::int64_t n;
+  std::int64_t d;
+  float scale;
+  bool causal;
+  std::int64_t window;  ///< 0: none
+  AttentionSteps q;
+  AttentionSteps k;
+  AttentionSteps v;
+  bool has_mask;
+  DType mask_dtype;
+  AttentionSteps mask;  ///< along [batch, head, query, key]; 0 where it is broadcast
+
+  std::int64_t group() const { return heads / kv_heads; }
+};
+
+struct AttentionData {
+  const void* q;
+  const void* k;
+  const void* v;
+  const void* mask;
+  std::int64_t offset;  ///< position of query 0
+  void* out;
+};
+
+/// Queries of one key head that are worked on together: rows [begin, end) of the list that holds, for each of
+/// `heads` query heads from `head` on, its m queries.
+struct AttentionTile {
+  std::int64_t batch;
+  std::int64_t head;
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+/// Most rows of a tile, and keys that are looked at together.
+inline constexpr std::int64_t attention_tile_rows = 64;
+inline constexpr std::int64_t attention_tile_keys = 64;
+/// Up to so many rows, dot products along d are faster than vectors of queries.
+inline constexpr std::int64_t attention_few_rows = 4;
+
+/// Keys [begin, end) that the query at `position` may see.
+struct KeyRange {
+  std::int64_t begin;
+  std::int64_t end;
+};
+inline KeyRange visible_keys(const AttentionShape& shape, std::int64_t position) {
+  const std::int64_t begin = shape.window > 0 ? std::max<std::int64_t>(0, position - shape.window + 1) : 0;
+  const std::int64_t end = shape.causal ? std::min(shape.n, position + 1) : shape.n;
+  return {std::min(begin, shape.n), std::max(end, std::min(begin, shape.n))};
+}
+
+/// Where row `row` of a tile's list lies.
+struct AttentionRow {
+  AttentionRow(const AttentionShape& shape, const AttentionTile& tile, std::int64_t row)
+      : batch(tile.batch), head(tile.head + row / shape.m), query(row % shape.m) {}
+  std::int64_t offset(const AttentionSteps& steps) const {
+    return batch * steps[0] + head * steps[1] + query * steps[2];
+  }
+  std::int64_t batch;
+  std::int64_t head;
+  std::int64_t query;
+};
+
+/// Floats of scratch memory that a tile needs.
+std::size_t attention_scratch_floats(const AttentionShape& shape);
+
+/// Computes the output of one tile, on the calling thread (softmax with a running maximum and sum over tiles
+/// of keys: Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867; Dao et al. 2022,
+/// https://arxiv.org/abs/2205.14135).
+void run_attention_tile(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
+                        float* scratch);
+/// The same for at most `attention_few_rows` rows; d must have stride 1 in k and v.
+void run_attention_rows(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
+                        float* scratch);
+
+/// Writes -inf over masked scores, or adds a floating mask: scores[i * row_step + j * key_step] belongs to
+/// row tile.begin + i and key first_key + j.
+void apply_attention_mask(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
+                          std::int64_t first_key, std::int64_t keys, float* scores, std::int64_t row_step,
+                          std::int64_t key_step);
+
+}  // namespace wick

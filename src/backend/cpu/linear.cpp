@@ -1,0 +1,153 @@
+#include "backend/cpu/linear.h"
+
+#include <algorithm>
+
+#include "backend/cpu/float_convert.h"
+#include "backend/cpu/matmul_dnnl.h"
+#include "backend/cpu/matmul_problem.h"
+#include "backend/cpu/matmul_rows.h"
+#include "backend/cpu/row_parallel.h"
+
+namespace wick {
+namespace {
+
+std::int64_t padded(std::int64_t floats) { return (floats + 15) / 16 * 16; }
+
+/// What every way to compute it needs: x [m, k], weight [n, k] and bias [n], each contiguous. Scratch memory
+/// begins with the bias as f32.
+class LinearKernel : public Kernel {
+ public:
+  explicit LinearKernel(const KernelRequest& request)
+      : dtype_(request.output.dtype),
+        weight_dtype_(request.inputs[1].dtype),
+        m_(request.inputs[0].shape().elements() / request.inputs[1].shape()[1]),
+        n_(request.inputs[1].shape()[0]),
+        k_(request.inputs[1].shape()[1]) {
+    if (request.inputs.size() > 2) bias_dtype_ = request.inputs[2].dtype;
+  }
+
+ protected:
+  MatmulProblem problem(std::int64_t rows_of_weight) const {
+    MatmulProblem p;
+    p.m = m_;
+    p.n = rows_of_weight;
+    p.k = k_;
+    p.a = {k_, 1};
+    p.b = {1, k_};
+    return p;
+  }
+  std::optional<DType> product_bias() const { return bias_dtype_ ? std::optional(DType::f32) : std::nullopt; }
+  std::int64_t bias_floats() const { return bias_dtype_ ? padded(n_) : 0; }
+  /// Null without bias.
+  const float* wide_bias(const void* const* inputs, void* scratch) const {
+    if (!bias_dtype_) return nullptr;
+    if (*bias_dtype_ == DType::f32) return static_cast<const float*>(inputs[2]);
+    widen_row(*bias_dtype_, inputs[2], static_cast<float*>(scratch), n_);
+    return static_cast<const float*>(scratch);
+  }
+
+  DType dtype_;
+  DType weight_dtype_;
+  std::optional<DType> bias_dtype_;
+  std::int64_t m_;
+  std::int64_t n_;
+  std::int64_t k_;
+};
+
+/// One row of x: generating text.
+class OneRow final : public LinearKernel {
+ public:
+  using LinearKernel::LinearKernel;
+  std::size_t scratch_bytes() const override {
+    return static_cast<std::size_t>(bias_floats() + padded(k_)) * sizeof(float);
+  }
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    const float* bias = wide_bias(inputs, scratch);
+    const void* x = inputs[0];
+    if (dtype_ != DType::f32) {
+      float* wide = static_cast<float*>(scratch) + bias_floats();
+      widen_row(dtype_, x, wide, k_);
+      x = wide;
+    }
+    const auto* weight = static_cast<const std::byte*>(inputs[1]);
+    const auto row_bytes = k_ * static_cast<std::int64_t>(size_of(weight_dtype_));
+    const auto element = static_cast<std::int64_t>(size_of(dtype_));
+    parallel_rows(n_, k_, [&](std::int64_t begin, std::int64_t end) {
+      dot_rows(weight_dtype_, weight + begin * row_bytes, k_, end - begin, k_, static_cast<const float*>(x),
+               bias ? bias + begin : nullptr, dtype_, static_cast<std::byte*>(output) + begin * element);
+    });
+  }
+};
+
+/// x and the weight of one dtype.
+class WholeProduct final : public LinearKernel {
+ public:
+  explicit WholeProduct(const KernelRequest& request)
+      : LinearKernel(request), product_(DnnlMatmul::make(problem(n_), dtype_, n_, product_bias())) {}
+  std::size_t scratch_bytes() const override {
+    return static_cast<std::size_t>(bias_floats()) * sizeof(float) + product_->scratch_bytes();
+  }
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    product_->run(inputs[0], inputs[1], wide_bias(inputs, scratch), output,
+                  static_cast<float*>(scratch) + bias_floats());
+  }
+
+ private:
+  std::unique_ptr<const DnnlMatmul> product_;
+};
+
+/// f32 x by a 16-bit weight that is widened some rows at a time, so that the copy stays in the cache.
+class WideningProduct final : public LinearKernel {
+ public:
+  explicit WideningProduct(const KernelRequest& request)
+      : LinearKernel(request),
+        block_(std::min(most_rows, n_)),
+        product_(DnnlMatmul::make(problem(block_), DType::f32, n_, product_bias())) {
+    if (n_ % block_ != 0) rest_ = DnnlMatmul::make(problem(n_ % block_), DType::f32, n_, product_bias());
+  }
+  std::size_t scratch_bytes() const override {
+    const std::size_t product = std::max(product_->scratch_bytes(), rest_ ? rest_->scratch_bytes() : 0);
+    return static_cast<std::size_t>(bias_floats() + padded(block_ * k_)) * sizeof(float) + product;
+  }
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    const float* bias = wide_bias(inputs, scratch);
+    float* wide = static_cast<float*>(scratch) + bias_floats();
+    const auto* weight = static_cast<const std::byte*>(inputs[1]);
+    const auto row_bytes = k_ * static_cast<std::int64_t>(size_of(weight_dtype_));
+    for (std::int64_t first = 0; first < n_; first += block_) {
+      const std::int64_t rows = std::min(block_, n_ - first);
+      parallel_rows(rows, k_, [&](std::int64_t begin, std::int64_t end) {
+        widen_row(weight_dtype_, weight + (first + begin) * row_bytes, wide + begin * k_, (end - begin) * k_);
+      });
+      const DnnlMatmul& product = rows == block_ ? *product_ : *rest_;
+      product.run(inputs[0], wide, bias ? bias + first : nullptr, static_cast<float*>(output) + first,
+                  wide + padded(block_ * k_));
+    }
+  }
+
+ private:
+  static constexpr std::int64_t most_rows = 256;
+  std::int64_t block_;
+  std::unique_ptr<const DnnlMatmul> product_;
+  std::unique_ptr<const DnnlMatmul> rest_;
+};
+
+}  // namespace
+
+bool supports_linear(const KernelRequest& request) {
+  const DType x = request.inputs[0].dtype;
+  const DType weight = request.inputs[1].dtype;
+  if (request.output.shape().elements() == 0 || request.inputs[1].shape()[1] == 0) return false;
+  if (request.inputs.size() > 2 && request.inputs[2].dtype == DType::f64) return false;
+  if (!DnnlMatmul::available(x)) return false;
+  return weight == x || (x == DType::f32 && weight != DType::f64);
+}
+
+std::unique_ptr<Kernel> prepare_linear(const KernelRequest& request) {
+  const Shape& weight = request.inputs[1].shape();
+  if (request.inputs[0].shape().elements() == weight[1]) return std::make_unique<OneRow>(request);
+  if (request.inputs[1].dtype == request.output.dtype) return std::make_unique<WholeProduct>(request);
+  return std::make_unique<WideningProduct>(request);
+}
+
+}  // namespace wick

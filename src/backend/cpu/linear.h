@@ -1,0 +1,12 @@
+#pragma once
+
+#include "backend/backend.h"
+
+namespace wick {
+
+/// x W^T + bias in one step, for f32 and bf16 x; next to f32 x the weight may be bf16 or f16 and is read as
+/// stored.
+bool supports_linear(const KernelRequest& request);
+std::unique_ptr<Kernel> prepare_linear(const KernelRequest& request);
+
+}  // namespace wick
