@@ -6,8 +6,8 @@
 
 namespace wick {
 
-/// How the next token is chosen. The filters work as the logits processors of Hugging Face transformers, and in their
-/// order: repetition penalty, temperature, top-k, top-p, min-p.
+/// How the next token is chosen. The filters work as the logits processors of Hugging Face transformers, and
+/// in their order: repetition penalty, temperature, top-k, top-p, min-p.
 struct SamplingOptions {
   /// Logits are divided by it; 0: always the likeliest token (of equal ones, the lowest id).
   double temperature = 1;
@@ -21,8 +21,8 @@ struct SamplingOptions {
   double repetition_penalty = 1;
   std::uint64_t seed = 0;
 
-  /// Throws ArgumentError that names the flag and its domain: temperature >= 0, top_k >= 0, top_p and min_p in
-  /// [0, 1], repetition_penalty > 0, all finite.
+  /// Throws ArgumentError that names the flag and its domain: temperature >= 0, top_k >= 0, top_p and min_p
+  /// in [0, 1], repetition_penalty > 0, all finite.
   void validate() const;
 };
 
@@ -34,15 +34,16 @@ struct SampledToken {
   double logit = 0;
 };
 
-/// Draws tokens. The n-th draw depends on the seed, n and the logits only. Not for use from two threads at once.
+/// Draws tokens. The n-th draw depends on the seed, n and the logits only. Not for use from two threads at
+/// once.
 class Sampler {
  public:
   /// Throws ArgumentError as SamplingOptions::validate does.
   explicit Sampler(const SamplingOptions& options);
 
   /// `logits` [vocabulary]; minus infinity means impossible. `history`: the ids so far, prompt included.
-  /// Throws NumericError when a logit is NaN or plus infinity, or all are minus infinity; ArgumentError when there is
-  /// no logit or the history holds an id outside the vocabulary.
+  /// Throws NumericError when a logit is NaN or plus infinity, or all are minus infinity; ArgumentError when
+  /// there is no logit or the history holds an id outside the vocabulary.
   SampledToken sample(std::span<const float> logits, std::span<const std::int32_t> history);
 
  private:

@@ -19,8 +19,9 @@ struct ScheduleOptions {
 };
 
 /// Learning rate of each optimizer step, with the values of Hugging Face transformers
-/// (optimization.py: get_{constant,linear,cosine}_schedule_with_warmup, get_cosine_with_min_lr_schedule_with_warmup).
-/// With t the step from 0, w = warmup_steps, T = total_steps, p = (t - w) / max(1, T - w):
+/// (optimization.py: get_{constant,linear,cosine}_schedule_with_warmup,
+/// get_cosine_with_min_lr_schedule_with_warmup). With t the step from 0, w = warmup_steps, T = total_steps, p
+/// = (t - w) / max(1, T - w):
 ///   t < w:    lr * t / w, so the very first step of a warm-up has learning rate 0
 ///   constant: lr
 ///   linear:   lr * (r + (1 - r) * (1 - p))                       with r = min_ratio
@@ -28,8 +29,8 @@ struct ScheduleOptions {
 /// Beyond T the last value stays (there the cosine of transformers would rise again).
 class Schedule {
  public:
-  /// Throws ArgumentError for a learning rate that is negative or not finite, total_steps below 1, warmup_steps
-  /// outside [0, total_steps], or min_ratio outside [0, 1].
+  /// Throws ArgumentError for a learning rate that is negative or not finite, total_steps below 1,
+  /// warmup_steps outside [0, total_steps], or min_ratio outside [0, 1].
   explicit Schedule(const ScheduleOptions& options);
 
   /// `step` counts optimizer steps from 0.

@@ -7,6 +7,7 @@
 
 #include "core/layout.h"
 #include "core/storage.h"
+#include "graph/elementwise_group.h"
 #include "graph/op.h"
 
 namespace wick {
@@ -25,6 +26,7 @@ struct KernelRequest {
   const Attrs& attrs;
   std::span<const Slot> inputs;
   Slot output;
+  const ElementwiseGroup* group = nullptr;  ///< of an elementwise_group
 };
 
 /// A prepared kernel: what depends on shapes and layouts was done once. `run` is const and thread-safe; it gets the
@@ -63,6 +65,8 @@ class Backend {
   virtual std::string_view name() const = 0;
   /// The entry for an op, or null.
   virtual const KernelEntry* find(const Op& op) const = 0;
+  /// Whether an elementwise op on these dtypes can be part of an elementwise_group.
+  virtual bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const = 0;
   virtual std::shared_ptr<Storage> allocate(std::size_t bytes) const = 0;
 };
 

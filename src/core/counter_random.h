@@ -7,9 +7,10 @@
 
 namespace wick {
 
-/// Random words for choices on the host (order of rows, sampled tokens): word i of a stream is a pure function of
-/// (seed, stream, i), the same on every platform and with every standard library. SplitMix64 (Steele, Lea and Flood
-/// 2014, "Fast splittable pseudorandom number generators"), read at a position instead of stepped.
+/// Random words for choices on the host (order of rows, sampled tokens): word i of a stream is a pure
+/// function of (seed, stream, i), the same on every platform and with every standard library. SplitMix64
+/// (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"), read at a position instead
+/// of stepped.
 class CounterRandom {
  public:
   explicit CounterRandom(std::uint64_t seed, std::uint64_t stream = 0) noexcept
@@ -32,7 +33,8 @@ class CounterRandom {
   std::uint64_t key_;
 };
 
-/// Fisher-Yates. Uses the words 0 to items.size() - 1; std::shuffle would give another order on every library.
+/// Fisher-Yates. Uses the words 0 to items.size() - 1; std::shuffle would give another order on every
+/// library.
 template <typename T>
 void shuffle(std::vector<T>& items, const CounterRandom& random) {
   for (std::size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random.below(i - 1, i)]);

@@ -99,7 +99,8 @@ void Sampler::keep_top_k() {
   for (const Candidate& candidate : candidates_) scores_.push_back(candidate.score);
   const auto kth = scores_.begin() + static_cast<std::ptrdiff_t>(k - 1);
   std::nth_element(scores_.begin(), kth, scores_.end(), std::greater<>());
-  std::erase_if(candidates_, [lowest = *kth](const Candidate& candidate) { return candidate.score < lowest; });
+  std::erase_if(candidates_,
+                [lowest = *kth](const Candidate& candidate) { return candidate.score < lowest; });
 }
 
 void Sampler::keep_top_p() {
@@ -113,7 +114,9 @@ void Sampler::keep_top_p() {
   };
   // Mostly a few tokens hold the wanted probability: sort ever larger pieces from the top until they do.
   const std::size_t count = candidates_.size();
-  const auto at = [this](std::size_t index) { return candidates_.begin() + static_cast<std::ptrdiff_t>(index); };
+  const auto at = [this](std::size_t index) {
+    return candidates_.begin() + static_cast<std::ptrdiff_t>(index);
+  };
   double sum = 0;
   std::size_t begin = 0;
   for (std::size_t piece = 64; begin < count; piece *= 4) {
@@ -131,7 +134,8 @@ void Sampler::keep_top_p() {
 
 void Sampler::keep_min_p() {
   // The highest weight is exp(0) = 1.
-  std::erase_if(candidates_, [this](const Candidate& candidate) { return candidate.weight < options_.min_p; });
+  std::erase_if(candidates_,
+                [this](const Candidate& candidate) { return candidate.weight < options_.min_p; });
 }
 
 const Sampler::Candidate& Sampler::draw(double total) {

@@ -25,7 +25,10 @@ JsonField::JsonField(std::shared_ptr<const Document> document, const nlohmann::j
 bool JsonField::is_object() const { return value_->is_object(); }
 bool JsonField::is_array() const { return value_->is_array(); }
 bool JsonField::is_string() const { return value_->is_string(); }
-bool JsonField::is_null() const { return value_->is_null(); }
+bool JsonField::is_unset() const {
+  if (is_string()) return string().empty();
+  return value_->empty() || (value_->is_boolean() && !boolean());
+}
 
 const nlohmann::json& JsonField::object() const {
   if (!is_object()) refuse(fmt::format("must be an object, not {}", text()));

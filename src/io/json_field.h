@@ -29,7 +29,8 @@ class JsonField {
   bool is_object() const;
   bool is_array() const;
   bool is_string() const;
-  bool is_null() const;
+  /// Null, false, or an empty string, list or object.
+  bool is_unset() const;
 
   /// Whether an object has the key, be its value null or not.
   bool has(const std::string& key) const;

@@ -22,7 +22,9 @@ constexpr std::size_t max_file_bytes = std::size_t{4} << 20;
 constexpr std::int64_t default_max_window_layers = 28;
 
 constexpr std::array<std::pair<RopeConfig::Type, const char*>, 3> rope_types{
-    {{RopeConfig::Type::standard, "default"}, {RopeConfig::Type::linear, "linear"}, {RopeConfig::Type::llama3, "llama3"}}};
+    {{RopeConfig::Type::standard, "default"},
+     {RopeConfig::Type::linear, "linear"},
+     {RopeConfig::Type::llama3, "llama3"}}};
 
 constexpr std::array<std::pair<std::string_view, DType>, 4> torch_dtypes{
     {{"float32", DType::f32}, {"bfloat16", DType::bf16}, {"float16", DType::f16}, {"float64", DType::f64}}};
@@ -43,17 +45,19 @@ const ModelFamily& read_family(const JsonField& root) {
     const ModelFamily* family = find_model_family(field->string());
     if (!family) field->refuse(fmt::format("is {}; supported are: {}", field->text(), list_model_families()));
     if (!classes.empty() && !has_class(*family)) {
-      root.at("architectures").refuse(fmt::format("names {}, not {}: only causal language models are supported",
-                                                  printable(classes.front()), family->class_name));
+      root.at("architectures")
+          .refuse(fmt::format("names {}, not {}: only causal language models are supported",
+                              printable(classes.front()), family->class_name));
     }
     return *family;
   }
   const auto families = model_families();
   const auto found = std::find_if(families.begin(), families.end(), has_class);
   if (found == families.end()) {
-    root.refuse(fmt::format("must have a 'model_type' (one of: {}) or a supported class in 'architectures'{}",
-                            list_model_families(),
-                            classes.empty() ? "" : fmt::format(", which names {}", printable(classes.front()))));
+    root.refuse(
+        fmt::format("must have a 'model_type' (one of: {}) or a supported class in 'architectures'{}",
+                    list_model_families(),
+                    classes.empty() ? "" : fmt::format(", which names {}", printable(classes.front()))));
   }
   return *found;
 }
@@ -66,8 +70,9 @@ void read_sizes(const JsonField& root, ModelConfig& config) {
   if (config.kv_heads == 0 || kv_heads_null) config.kv_heads = config.heads;
   if (config.head_dim == 0) {
     if (config.hidden_size % config.heads != 0) {
-      root.refuse(fmt::format("has a hidden_size ({}) that is not a multiple of num_attention_heads ({}), and no head_dim",
-                              config.hidden_size, config.heads));
+      root.refuse(fmt::format(
+          "has a hidden_size ({}) that is not a multiple of num_attention_heads ({}), and no head_dim",
+          config.hidden_size, config.heads));
     }
     config.head_dim = config.hidden_size / config.heads;
   }
@@ -81,15 +86,17 @@ void refuse_partial_rotary(const JsonField& object) {
 
 RopeConfig::Type rope_type_of(const JsonField& field) {
   const std::string& name = field.string();
-  const auto found =
-      std::find_if(rope_types.begin(), rope_types.end(), [&](const auto& type) { return name == type.second; });
+  const auto found = std::find_if(rope_types.begin(), rope_types.end(),
+                                  [&](const auto& type) { return name == type.second; });
   if (found == rope_types.end()) {
-    field.refuse(fmt::format("is {}, which is not supported; supported are: default, linear, llama3", field.text()));
+    field.refuse(
+        fmt::format("is {}, which is not supported; supported are: default, linear, llama3", field.text()));
   }
   return found->first;
 }
 
-/// The older rope_scaling goes before the newer rope_parameters, as in transformers; either may lack what is default.
+/// The older rope_scaling goes before the newer rope_parameters, as in transformers; either may lack what is
+/// default.
 std::optional<JsonField> find_rope_parameters(const JsonField& root) {
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     auto field = root.find(key);
@@ -144,8 +151,8 @@ std::optional<std::vector<bool>> read_layer_types(const JsonField& root, std::in
   std::vector<bool> slides;
   for (const JsonField& type : field->elements()) {
     if (type.string() != full_attention && type.string() != sliding_attention) {
-      type.refuse(fmt::format("is {}, which is not supported; supported are: {}, {}", type.text(), full_attention,
-                              sliding_attention));
+      type.refuse(fmt::format("is {}, which is not supported; supported are: {}, {}", type.text(),
+                              full_attention, sliding_attention));
     }
     slides.push_back(type.string() == sliding_attention);
   }
@@ -160,7 +167,8 @@ void read_windows(const JsonField& root, const ModelFamily& family, ModelConfig&
   const auto layer_types = read_layer_types(root, config.layers);
   const bool by_layer = family.windows == ModelFamily::Windows::by_layer;
   // The layers from max_window_layers on slide, unless layer_types says otherwise.
-  const std::int64_t first = by_layer ? root.integer_or("max_window_layers", default_max_window_layers, 0, max_size) : 0;
+  const std::int64_t first =
+      by_layer ? root.integer_or("max_window_layers", default_max_window_layers, 0, max_size) : 0;
 
   bool any = false;
   std::vector<std::optional<std::int64_t>> windows(static_cast<std::size_t>(config.layers));
@@ -168,13 +176,14 @@ void read_windows(const JsonField& root, const ModelFamily& family, ModelConfig&
     const bool by_rule = window.has_value() && static_cast<std::int64_t>(i) >= first;
     const bool slides = by_layer && layer_types ? (*layer_types)[i] : by_rule;
     if (layer_types && (*layer_types)[i] != slides) {
-      root.at("layer_types").refuse(fmt::format("says {} for layer {}, which a {} model has not",
-                                                (*layer_types)[i] ? sliding_attention : full_attention, i,
-                                                family.model_type));
+      root.at("layer_types")
+          .refuse(fmt::format("says {} for layer {}, which a {} model has not",
+                              (*layer_types)[i] ? sliding_attention : full_attention, i, family.model_type));
     }
     if (slides && !window) {
-      root.at("layer_types").refuse(fmt::format("says {} for layer {}, but use_sliding_window or sliding_window is not set",
-                                                sliding_attention, i));
+      root.at("layer_types")
+          .refuse(fmt::format("says {} for layer {}, but use_sliding_window or sliding_window is not set",
+                              sliding_attention, i));
     }
     if (slides) windows[i] = window;
     any = any || slides;
@@ -200,8 +209,8 @@ std::optional<std::int64_t> read_id(const JsonField& field) {
 }
 
 void read_special_tokens(const JsonField& root, ModelConfig& config) {
-  for (const auto& [key, member] : {std::pair("bos_token_id", &ModelConfig::bos_id),
-                                    std::pair("pad_token_id", &ModelConfig::pad_id)}) {
+  for (const auto& [key, member] :
+       {std::pair("bos_token_id", &ModelConfig::bos_id), std::pair("pad_token_id", &ModelConfig::pad_id)}) {
     if (root.has(key)) config.*member = std::nullopt;
     if (const auto field = root.find(key)) config.*member = read_id(*field);
   }
@@ -220,7 +229,8 @@ std::optional<DType> read_dtype(const JsonField& root) {
   if (!field) return std::nullopt;
   std::string_view name = field->string();
   if (name.starts_with("torch.")) name.remove_prefix(6);
-  const auto found = std::find_if(torch_dtypes.begin(), torch_dtypes.end(), [=](const auto& t) { return t.first == name; });
+  const auto found =
+      std::find_if(torch_dtypes.begin(), torch_dtypes.end(), [=](const auto& t) { return t.first == name; });
   if (found == torch_dtypes.end()) {
     field->refuse(fmt::format("is {}; supported are: float32, bfloat16, float16, float64", field->text()));
   }
@@ -228,7 +238,8 @@ std::optional<DType> read_dtype(const JsonField& root) {
 }
 
 void refuse_unsupported(const JsonField& root) {
-  if (const auto field = root.find("hidden_act"); field && field->string() != "silu" && field->string() != "swish") {
+  if (const auto field = root.find("hidden_act");
+      field && field->string() != "silu" && field->string() != "swish") {
     field->refuse(fmt::format("is {}; only silu is supported", field->text()));
   }
   if (const auto field = root.find("quantization_config")) {
@@ -240,7 +251,9 @@ void refuse_unsupported(const JsonField& root) {
 // Writing
 
 std::string_view torch_name_of(DType dtype) {
-  return std::find_if(torch_dtypes.begin(), torch_dtypes.end(), [=](const auto& t) { return t.second == dtype; })->first;
+  return std::find_if(torch_dtypes.begin(), torch_dtypes.end(),
+                      [=](const auto& t) { return t.second == dtype; })
+      ->first;
 }
 
 template <typename T>
@@ -250,7 +263,8 @@ nlohmann::json value_or_null(const std::optional<T>& value) {
 
 nlohmann::json rope_scaling_of(const RopeConfig& rope) {
   if (rope.type == RopeConfig::Type::standard) return nullptr;
-  const auto type = std::find_if(rope_types.begin(), rope_types.end(), [&](const auto& t) { return t.first == rope.type; });
+  const auto type =
+      std::find_if(rope_types.begin(), rope_types.end(), [&](const auto& t) { return t.first == rope.type; });
   nlohmann::json scaling{{"rope_type", type->second}, {"factor", rope.factor}};
   if (rope.type == RopeConfig::Type::llama3) {
     scaling["low_freq_factor"] = rope.low_freq_factor;
@@ -267,7 +281,8 @@ nlohmann::json eos_of(const std::vector<std::int64_t>& ids) {
 
 void write_windows(const ModelConfig& config, const ModelFamily& family, nlohmann::json& json) {
   const auto& windows = config.sliding_windows;
-  const auto first = std::find_if(windows.begin(), windows.end(), [](const auto& window) { return window.has_value(); });
+  const auto first =
+      std::find_if(windows.begin(), windows.end(), [](const auto& window) { return window.has_value(); });
   const bool any = first != windows.end();
   if (family.windows == ModelFamily::Windows::none) return;
   json["sliding_window"] = any ? nlohmann::json(**first) : nlohmann::json();
@@ -324,7 +339,8 @@ std::string ModelConfig::to_json() const {
                       {"pad_token_id", value_or_null(pad_id)},
                       {"eos_token_id", eos_of(eos_ids)}};
   for (const ModelSize& size : model_sizes) json[size.key] = this->*size.member;
-  if (family.attention_bias == ModelFamily::AttentionBias::configurable) json["attention_bias"] = attention_bias;
+  if (family.attention_bias == ModelFamily::AttentionBias::configurable)
+    json["attention_bias"] = attention_bias;
   if (family.has_mlp_bias) json["mlp_bias"] = mlp_bias;
   if (dtype) json["torch_dtype"] = torch_name_of(*dtype);
   write_windows(*this, family, json);

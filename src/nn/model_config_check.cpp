@@ -21,8 +21,8 @@ class Check {
   void run() const {
     const ModelFamily* family = find_model_family(config_.architecture);
     if (!family) {
-      refuse(fmt::format("the architecture '{}' is not supported; supported are: {}", printable(config_.architecture),
-                         list_model_families()));
+      refuse(fmt::format("the architecture '{}' is not supported; supported are: {}",
+                         printable(config_.architecture), list_model_families()));
     }
     check_sizes();
     check_numbers();
@@ -50,8 +50,8 @@ class Check {
       }
     }
     if (config_.heads % config_.kv_heads != 0) {
-      refuse(fmt::format("'num_attention_heads' ({}) must be a multiple of 'num_key_value_heads' ({})", config_.heads,
-                         config_.kv_heads));
+      refuse(fmt::format("'num_attention_heads' ({}) must be a multiple of 'num_key_value_heads' ({})",
+                         config_.heads, config_.kv_heads));
     }
     if (config_.head_dim % 2 != 0) {
       refuse(fmt::format("'head_dim' must be even for rotary embeddings, not {}", config_.head_dim));
@@ -74,10 +74,11 @@ class Check {
     require(positive(rope.factor), "factor", rope.factor, "a positive number");
     if (rope.type == RopeConfig::Type::linear) return;
     require(positive(rope.low_freq_factor), "low_freq_factor", rope.low_freq_factor, "a positive number");
-    require(std::isfinite(rope.high_freq_factor) && rope.high_freq_factor > rope.low_freq_factor, "high_freq_factor",
-            rope.high_freq_factor, "above low_freq_factor");
+    require(std::isfinite(rope.high_freq_factor) && rope.high_freq_factor > rope.low_freq_factor,
+            "high_freq_factor", rope.high_freq_factor, "above low_freq_factor");
     require(rope.original_max_position >= 1 && rope.original_max_position <= max_size,
-            "original_max_position_embeddings", static_cast<double>(rope.original_max_position), "from 1 to 2147483647");
+            "original_max_position_embeddings", static_cast<double>(rope.original_max_position),
+            "from 1 to 2147483647");
   }
 
   void check_ids() const {
@@ -93,10 +94,10 @@ class Check {
 
   void check_family(const ModelFamily& family) const {
     using Bias = ModelFamily::AttentionBias;
-    const bool bias_fits =
-        family.attention_bias == Bias::configurable
-            ? config_.attention_bias == config_.attention_output_bias
-            : !config_.attention_output_bias && config_.attention_bias == (family.attention_bias == Bias::qkv);
+    const bool bias_fits = family.attention_bias == Bias::configurable
+                               ? config_.attention_bias == config_.attention_output_bias
+                               : !config_.attention_output_bias &&
+                                     config_.attention_bias == (family.attention_bias == Bias::qkv);
     if (!bias_fits) refuse(fmt::format("a {} model cannot have these attention biases", family.model_type));
     if (config_.mlp_bias && !family.has_mlp_bias) {
       refuse(fmt::format("a {} model cannot have 'mlp_bias'", family.model_type));

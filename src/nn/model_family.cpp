@@ -95,8 +95,8 @@ std::span<const ModelFamily> model_families() {
 
 const ModelFamily* find_model_family(std::string_view model_type) {
   const auto families = model_families();
-  const auto found =
-      std::find_if(families.begin(), families.end(), [=](const auto& f) { return f.model_type == model_type; });
+  const auto found = std::find_if(families.begin(), families.end(),
+                                  [=](const auto& f) { return f.model_type == model_type; });
   return found == families.end() ? nullptr : &*found;
 }
 

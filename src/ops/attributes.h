@@ -94,6 +94,10 @@ struct SortAttrs {
   std::int64_t descending;
 };
 
+struct DropoutAttrs {
+  double probability;
+};
+
 struct NormAttrs {
   double eps;
 };

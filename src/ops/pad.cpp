@@ -40,8 +40,9 @@ const Op pad_op{
 }  // namespace
 
 Tensor pad(const Tensor& x, int axis, std::int64_t low, std::int64_t high, double value, SourceLocation where) {
-  const Tensor padded = record(pad_op, {x}, PadAttrs{front_axis(x, axis), low, high, value}, where);
-  return low == 0 && high == 0 ? x : padded;
+  const std::int64_t front = front_axis(x, axis);
+  const bool nothing = low == 0 && high == 0 && x.defined() && front >= 0 && front < x.rank();
+  return nothing ? x : record(pad_op, {x}, PadAttrs{front, low, high, value}, where);
 }
 
 }  // namespace wick

@@ -5,6 +5,7 @@
 #include "graph/record.h"
 #include "ops/attributes.h"
 #include "ops/axis.h"
+#include "ops/reverse.h"
 #include "wick/error.h"
 #include "wick/ops/movement.h"
 
@@ -26,8 +27,6 @@ std::optional<Layout> view(const Layout& input, const Spec& output, const Attrs&
   stride *= a.step;
   return result;
 }
-
-Tensor reversed(const Tensor& x, int axis) { return slice(x, axis, -1, -x.dim(axis) - 1, -1); }
 
 /// x with step - 1 zeros between neighbours along `axis`.
 Tensor spread(const Tensor& x, int axis, std::int64_t step) {

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/small_vector.h"
+#include "graph/elementwise_group.h"
 #include "graph/op.h"
 #include "graph/walk.h"
 
@@ -21,6 +23,7 @@ struct GraphNode {
   Attrs attrs;
   Spec spec;
   SmallVector<std::uint32_t, 3> inputs;
+  std::shared_ptr<const ElementwiseGroup> group;  ///< of an elementwise_group node
   std::uint32_t leaf = 0;  ///< index into Graph::leaves, for leaves
   SourceLocation where;
 };

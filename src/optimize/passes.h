@@ -28,6 +28,9 @@ Graph eliminate_common_subexpressions(const Graph& graph, const PassContext& con
 /// Drops nodes that no output needs.
 Graph eliminate_dead_nodes(const Graph& graph, const PassContext& context);
 
+/// Joins elementwise ops to groups that are computed in one pass over memory.
+Graph fuse_elementwise(const Graph& graph, const PassContext& context);
+
 /// Throws InternalError, naming the pass, when `graph` is not well formed: inputs before users, specs as the ops infer
 /// them, outputs in range.
 void verify(const Graph& graph, std::string_view after_pass);

@@ -13,6 +13,7 @@ constexpr std::array passes{
     Pass{"lower", &lower, true},
     Pass{"common-subexpressions", &eliminate_common_subexpressions},
     Pass{"dead-nodes", &eliminate_dead_nodes},
+    Pass{"fuse-elementwise", &fuse_elementwise},
 };
 
 /// The passes that WICK_PASSES disables. Throws ArgumentError for a name that does not exist.

@@ -18,6 +18,10 @@ void verify(const Graph& graph, std::string_view after_pass) {
     }
     for (std::uint32_t input : node.inputs)
       if (input >= i) fail(fmt::format("node {} ({}) uses node {}, which is not before it", i, node.op->name, input));
+    if (node.group) {
+      if (node.group->inputs.size() != node.inputs.size()) fail(fmt::format("group {} has other inputs than its node", i));
+      continue;
+    }
     const Spec inferred = node.op->infer(graph.input_specs(node), node.attrs);
     if (!(inferred.shape == node.spec.shape) || inferred.dtype != node.spec.dtype)
       fail(fmt::format("node {} ({}) says {}{}, its op infers {}{}", i, node.op->name, name_of(node.spec.dtype),

@@ -134,16 +134,16 @@ class Planner {
     SmallVector<std::uint32_t, 3> inputs;
     for (std::uint32_t input : node.inputs)
       inputs.push_back(entry && accepts(entry->layouts, places_[input].layout) ? input : contiguous(input, i));
-    add_step(*node.op, node.attrs, inputs, node.spec, i);
+    add_step(*node.op, node.attrs, inputs, node.spec, i, node.group.get());
     places_[i] = {{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(node.spec.shape)};
   }
 
   void add_step(const Op& op, const Attrs& attrs, SmallVector<std::uint32_t, 3> inputs, const Spec& spec,
-                std::uint32_t node) {
+                std::uint32_t node, const ElementwiseGroup* group = nullptr) {
     std::vector<Slot> slots;
     for (std::uint32_t input : inputs) slots.push_back({dtype_of_place(input), places_[input].layout});
     const Slot output{spec.dtype, Layout::contiguous(spec.shape)};
-    const KernelRequest request{op, attrs, slots, output};
+    const KernelRequest request{op, attrs, slots, output, group};
     const KernelEntry* entry = backend_.find(op);
     if (!entry || (entry->supports && !entry->supports(request))) {
       const GraphNode& user = graph().nodes[node];

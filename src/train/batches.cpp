@@ -14,15 +14,17 @@ namespace wick {
 namespace {
 
 constexpr std::size_t length_multiple = 32;
-/// Batches whose rows are sorted by length together: enough that their lengths fit, few enough that the company a
-/// row is in differs from epoch to epoch.
+/// Batches whose rows are sorted by length together: enough that their lengths fit, few enough that the
+/// company a row is in differs from epoch to epoch.
 constexpr std::size_t window_batches = 32;
 
 /// Streams of random words; every epoch has two.
 std::uint64_t row_stream(std::int64_t epoch) { return 2 * static_cast<std::uint64_t>(epoch); }
 std::uint64_t batch_stream(std::int64_t epoch) { return 2 * static_cast<std::uint64_t>(epoch) + 1; }
 
-std::size_t round_up(std::size_t value, std::size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+std::size_t round_up(std::size_t value, std::size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 std::vector<std::size_t> counted(std::size_t count) {
   std::vector<std::size_t> numbers(count);
@@ -43,20 +45,24 @@ std::vector<std::int32_t> shifted_labels(const Batch& batch) {
   return shifted;
 }
 
-Batches::Batches(Dataset dataset, const BatchOptions& options) : dataset_(std::move(dataset)), options_(options) {
+Batches::Batches(Dataset dataset, const BatchOptions& options)
+    : dataset_(std::move(dataset)), options_(options) {
   if (options.batch_size < 1)
     throw ArgumentError(fmt::format("--batch-size must be at least 1, not {}", options.batch_size));
-  if (options.seq_len < 2) throw ArgumentError(fmt::format("--seq-len must be at least 2, not {}", options.seq_len));
+  if (options.seq_len < 2)
+    throw ArgumentError(fmt::format("--seq-len must be at least 2, not {}", options.seq_len));
   as_it_stands_ = !options.shuffle && dataset_.grid().has_value();
   if (as_it_stands_ && options.packing)
     throw ArgumentError(fmt::format("{}: --no-shuffle takes its batches as they stand; they cannot be packed",
                                     dataset_.path().string()));
   position_.seed = options.seed;
-  if (as_it_stands_) take_grid();
-  else cut_rows();
+  if (as_it_stands_)
+    take_grid();
+  else
+    cut_rows();
   if (pieces_.empty())
-    throw DataError(fmt::format("{}: no row has a token to learn within --seq-len {}", dataset_.path().string(),
-                                options.seq_len));
+    throw DataError(fmt::format("{}: no row has a token to learn within --seq-len {}",
+                                dataset_.path().string(), options.seq_len));
   if (options.packing) {
     pack();
   } else {
@@ -73,7 +79,8 @@ void Batches::cut_rows() {
     const DatasetRow row = dataset_.row(i);
     const std::size_t pieces_before = pieces_.size();
     std::size_t begin = 0;
-    // Each piece begins with the last token of the one before, so that every token but the first is a target once.
+    // Each piece begins with the last token of the one before, so that every token but the first is a target
+    // once.
     do {
       const Piece piece{i, begin, std::min(most, row.ids.size() - begin)};
       if (targets_in(piece) > 0) pieces_.push_back(piece);
@@ -189,8 +196,8 @@ void Batches::fill_line(const Line& line, std::size_t offset, Batch& batch) cons
 
 void Batches::seek(const BatchPosition& position) {
   if (position.epoch < 0 || position.index < 0 || position.index > batches_per_epoch_)
-    throw ArgumentError(fmt::format("these data have no batch {} in epoch {}; an epoch has {}", position.index,
-                                    position.epoch, batches_per_epoch_));
+    throw ArgumentError(fmt::format("these data have no batch {} in epoch {}; an epoch has {}",
+                                    position.index, position.epoch, batches_per_epoch_));
   const bool same_order = position.seed == position_.seed && position.epoch == position_.epoch;
   position_ = position;
   if (!same_order) begin_epoch();

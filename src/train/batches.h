@@ -19,7 +19,8 @@ struct Batch {
   std::int64_t target_tokens = 0;       ///< entries of shifted_labels that are not ignored
 };
 
-/// The token to be predicted at each place: the next one of the same segment where it is learned, else ignored_label.
+/// The token to be predicted at each place: the next one of the same segment where it is learned, else
+/// ignored_label.
 std::vector<std::int32_t> shifted_labels(const Batch& batch);
 
 struct BatchOptions {
@@ -42,8 +43,8 @@ struct BatchPosition {
 
 /// What became of the dataset's rows.
 struct BatchCounts {
-  std::int64_t split_rows = 0;      ///< cut into pieces of seq_len, which overlap by the one token that is input of
-                                    ///< the later piece and target of the earlier one
+  std::int64_t split_rows = 0;  ///< cut into pieces of seq_len, which overlap by the one token that is input
+                                ///< of the later piece and target of the earlier one
   std::int64_t truncated_rows = 0;  ///< cut after seq_len tokens
   std::int64_t lost_tokens = 0;     ///< by truncation
   std::int64_t skipped_rows = 0;    ///< without a target within seq_len tokens
@@ -51,19 +52,21 @@ struct BatchCounts {
 
 /// Endless sequence of batches over a dataset, epoch after epoch, the same on every machine.
 ///
-/// Shuffled, each epoch has an order of its own; rows of similar length share a batch, because sorting happens within
-/// windows of the shuffled order; then the order of the batches is shuffled. Not shuffled, rows come in the order of the
-/// dataset. Batches are padded on the right, to the longest row rounded up to a multiple of 32 (but not beyond
-/// seq_len), so that few distinct shapes occur. The last batch of an order may have fewer rows.
+/// Shuffled, each epoch has an order of its own; rows of similar length share a batch, because sorting
+/// happens within windows of the shuffled order; then the order of the batches is shuffled. Not shuffled,
+/// rows come in the order of the dataset. Batches are padded on the right, to the longest row rounded up to a
+/// multiple of 32 (but not beyond seq_len), so that few distinct shapes occur. The last batch of an order may
+/// have fewer rows.
 ///
-/// Packing places each document, the longest first (not shuffled: in order), in the fullest row that still has room for
-/// it; documents stay together in all epochs, and the packed rows are shuffled.
+/// Packing places each document, the longest first (not shuffled: in order), in the fullest row that still
+/// has room for it; documents stay together in all epochs, and the packed rows are shuffled.
 ///
-/// A dataset with a grid, not shuffled, gives the grid's batches as they stand: batch_size and seq_len do not apply.
+/// A dataset with a grid, not shuffled, gives the grid's batches as they stand: batch_size and seq_len do not
+/// apply.
 class Batches {
  public:
-  /// Throws ArgumentError for options outside their domain, and for packing a grid without shuffling; DataError when no
-  /// row has a target.
+  /// Throws ArgumentError for options outside their domain, and for packing a grid without shuffling;
+  /// DataError when no row has a target.
   Batches(Dataset dataset, const BatchOptions& options);
 
   std::int64_t batches_per_epoch() const noexcept { return batches_per_epoch_; }
@@ -104,8 +107,8 @@ class Batches {
   bool as_it_stands_ = false;  // the dataset's grid
   std::vector<Piece> pieces_;
   std::vector<Line> lines_;
-  std::vector<std::size_t> order_;                 // of lines, in the current epoch
-  std::vector<std::size_t> batch_order_;           // position in the epoch -> group of lines in order_
+  std::vector<std::size_t> order_;        // of lines, in the current epoch
+  std::vector<std::size_t> batch_order_;  // position in the epoch -> group of lines in order_
 };
 
 }  // namespace wick

@@ -24,12 +24,14 @@ void read_text_file(TextReader read, const TextEncoder& encoder, const DatasetOp
   const auto file = MappedFile::open(storage.path);
   const std::span<const std::byte> bytes = file->bytes();
   storage.checksum = checksum_of(bytes);
-  read({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, storage.path.string(), encoder, options, storage);
+  read({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, storage.path.string(), encoder, options,
+       storage);
 }
 
 void require_rows(const DatasetStorage& storage) {
   if (!storage.rows.empty()) return;
-  const std::string skipped = storage.skipped_rows > 0 ? fmt::format(" ({} empty ones)", storage.skipped_rows) : "";
+  const std::string skipped =
+      storage.skipped_rows > 0 ? fmt::format(" ({} empty ones)", storage.skipped_rows) : "";
   throw DataError(fmt::format("{}: has no rows to learn from{}", storage.path.string(), skipped));
 }
 
@@ -38,8 +40,9 @@ void require_rows(const DatasetStorage& storage) {
 TextEncoder text_encoder(const Tokenizer& tokenizer) {
   const std::optional<std::int32_t> eos = tokenizer.eos_id();
   if (!eos)
-    throw ConfigError("the tokenizer names no end-of-text token, which training must teach the model; set "
-                      "\"eos_token\" in tokenizer_config.json");
+    throw ConfigError(
+        "the tokenizer names no end-of-text token, which training must teach the model; set "
+        "\"eos_token\" in tokenizer_config.json");
   TextEncoder encoder;
   encoder.encode = [tokenizer](std::string_view text) {
     return tokenizer.encode(text, {.add_special = false, .parse_special = false});
@@ -57,7 +60,8 @@ Dataset::Dataset(std::shared_ptr<const DatasetStorage> storage)
   std::iota(rows_.begin(), rows_.end(), std::size_t{0});
 }
 
-Dataset Dataset::load(const std::filesystem::path& file, const TextEncoder& encoder, const DatasetOptions& options) {
+Dataset Dataset::load(const std::filesystem::path& file, const TextEncoder& encoder,
+                      const DatasetOptions& options) {
   auto storage = std::make_shared<DatasetStorage>();
   storage->path = file;
   const std::filesystem::path extension = file.extension();
@@ -65,13 +69,12 @@ Dataset Dataset::load(const std::filesystem::path& file, const TextEncoder& enco
     storage->checksum = checksum_of_file(file);
     read_tokenized(file, options, *storage);
   } else if (extension == ".jsonl" || extension == ".txt") {
-    if (!encoder.encode)
-      throw ArgumentError(fmt::format("{}: text needs a tokenizer", file.string()));
+    if (!encoder.encode) throw ArgumentError(fmt::format("{}: text needs a tokenizer", file.string()));
     read_text_file(extension == ".txt" ? read_txt : read_jsonl, encoder, options, *storage);
   } else {
-    throw ArgumentError(
-        fmt::format("{}: the kind of data is told by the extension, which must be .jsonl, .txt or .safetensors",
-                    file.string()));
+    throw ArgumentError(fmt::format(
+        "{}: the kind of data is told by the extension, which must be .jsonl, .txt or .safetensors",
+        file.string()));
   }
   require_rows(*storage);
   return Dataset(std::move(storage));
@@ -109,11 +112,13 @@ const std::filesystem::path& Dataset::path() const { return storage_->path; }
 
 std::pair<Dataset, Dataset> Dataset::split(double fraction, std::uint64_t seed) const {
   if (!(fraction > 0 && fraction < 1))
-    throw ArgumentError(fmt::format("the share of rows for validation must be between 0 and 1, not {}", fraction));
+    throw ArgumentError(
+        fmt::format("the share of rows for validation must be between 0 and 1, not {}", fraction));
   if (size() < 2)
-    throw DataError(fmt::format("{}: has one row, which cannot be split into training and validation rows; give "
-                                "validation data of its own",
-                                path().string()));
+    throw DataError(
+        fmt::format("{}: has one row, which cannot be split into training and validation rows; give "
+                    "validation data of its own",
+                    path().string()));
   std::vector<std::size_t> drawn(size());
   std::iota(drawn.begin(), drawn.end(), std::size_t{0});
   shuffle(drawn, CounterRandom(seed));
@@ -126,7 +131,8 @@ std::pair<Dataset, Dataset> Dataset::split(double fraction, std::uint64_t seed) 
   parts.first.whole_ = parts.second.whole_ = false;
   parts.first.rows_.clear();
   parts.second.rows_.clear();
-  for (std::size_t i = 0; i < size(); ++i) (is_valid[i] ? parts.second : parts.first).rows_.push_back(rows_[i]);
+  for (std::size_t i = 0; i < size(); ++i)
+    (is_valid[i] ? parts.second : parts.first).rows_.push_back(rows_[i]);
   return parts;
 }
 

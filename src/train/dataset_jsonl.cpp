@@ -17,8 +17,8 @@ constexpr std::size_t longest_line = std::size_t{32} << 20;
 constexpr int deepest_nesting = 64;
 constexpr std::size_t most_keys_named = 6;
 
-/// Reads one line without building a tree of it, so that memory stays proportional to the wanted strings whatever
-/// else the line holds.
+/// Reads one line without building a tree of it, so that memory stays proportional to the wanted strings
+/// whatever else the line holds.
 class RowParser {
  public:
   struct Field {
@@ -43,7 +43,9 @@ class RowParser {
     if (key_count_ > keys_.size()) list += ", ...";
     return list.empty() ? "none" : list;
   }
-  [[noreturn]] void fail(const std::string& what) const { throw DataError(fmt::format("{}: {}", place_, what)); }
+  [[noreturn]] void fail(const std::string& what) const {
+    throw DataError(fmt::format("{}: {}", place_, what));
+  }
 
   // What nlohmann::json::sax_parse calls.
   bool null() { return scalar("null"); }
@@ -123,9 +125,13 @@ void add_row(std::string_view line, const std::string& place, DocumentWriter& wr
   if (text && (prompt || completion)) row.fail("has \"text\" and also \"prompt\" or \"completion\"");
   if (prompt && !completion) row.fail("has \"prompt\", but no \"completion\"");
   if (completion && !prompt) row.fail("has \"completion\", but no \"prompt\"");
-  if (text) writer.add_text(*text, place);
-  else if (prompt) writer.add_prompt_and_completion(*prompt, *completion, place);
-  else row.fail(fmt::format("needs the key \"text\", or \"prompt\" and \"completion\"; its keys: {}", row.keys()));
+  if (text)
+    writer.add_text(*text, place);
+  else if (prompt)
+    writer.add_prompt_and_completion(*prompt, *completion, place);
+  else
+    row.fail(
+        fmt::format("needs the key \"text\", or \"prompt\" and \"completion\"; its keys: {}", row.keys()));
 }
 
 }  // namespace
@@ -138,7 +144,8 @@ void read_jsonl(std::string_view content, const std::string& name, const TextEnc
     const std::string place = fmt::format("{}:{}", name, line_number);
     const std::size_t newline = content.substr(0, longest_line + 1).find('\n');
     if (newline == std::string_view::npos && content.size() > longest_line)
-      throw DataError(fmt::format("{}: the line is longer than {} MiB; split the document", place, longest_line >> 20));
+      throw DataError(
+          fmt::format("{}: the line is longer than {} MiB; split the document", place, longest_line >> 20));
     const std::string_view line = content.substr(0, newline);
     content.remove_prefix(newline == std::string_view::npos ? content.size() : newline + 1);
     if (line.find_first_not_of(" \t\r") != std::string_view::npos) add_row(line, place, writer);

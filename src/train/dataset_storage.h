@@ -29,11 +29,13 @@ struct DatasetStorage {
   std::optional<BatchGrid> grid;
 };
 
-/// Readers of the formats; each fills ids, labels, rows, skipped_rows and grid. `name` stands for the file in errors.
+/// Readers of the formats; each fills ids, labels, rows, skipped_rows and grid. `name` stands for the file in
+/// errors.
 void read_jsonl(std::string_view content, const std::string& name, const TextEncoder& encoder,
                 const DatasetOptions& options, DatasetStorage& storage);
 void read_txt(std::string_view content, const std::string& name, const TextEncoder& encoder,
               const DatasetOptions& options, DatasetStorage& storage);
-void read_tokenized(const std::filesystem::path& path, const DatasetOptions& options, DatasetStorage& storage);
+void read_tokenized(const std::filesystem::path& path, const DatasetOptions& options,
+                    DatasetStorage& storage);
 
 }  // namespace wick

@@ -8,13 +8,15 @@
 
 namespace wick {
 
-DocumentWriter::DocumentWriter(const TextEncoder& encoder, const DatasetOptions& options, DatasetStorage& storage)
+DocumentWriter::DocumentWriter(const TextEncoder& encoder, const DatasetOptions& options,
+                               DatasetStorage& storage)
     : encoder_(encoder), options_(options), storage_(storage) {
   for (std::int32_t id : {encoder.eos, encoder.bos.value_or(encoder.eos)})
     if (!in_vocabulary(id))
-      throw ConfigError(fmt::format("the tokenizer's special token {} is not among the model's {} tokens; they do not "
-                                    "belong together",
-                                    id, options.vocab_size));
+      throw ConfigError(
+          fmt::format("the tokenizer's special token {} is not among the model's {} tokens; they do not "
+                      "belong together",
+                      id, options.vocab_size));
 }
 
 bool DocumentWriter::in_vocabulary(std::int32_t id) const {
@@ -33,9 +35,9 @@ void DocumentWriter::add_text(std::string_view text, const std::string& place) {
 
 void DocumentWriter::add_prompt_and_completion(const std::string& prompt, const std::string& completion,
                                                const std::string& place) {
-  // Generation starts from the ids of the prompt alone, so these must begin the row. Where the ids of the whole text
-  // do, their rest is the completion as the tokenizer writes it after other text; SentencePiece-style tokenizers
-  // put a space before a text that stands alone.
+  // Generation starts from the ids of the prompt alone, so these must begin the row. Where the ids of the
+  // whole text do, their rest is the completion as the tokenizer writes it after other text;
+  // SentencePiece-style tokenizers put a space before a text that stands alone.
   const std::vector<std::int32_t> prompt_ids = encode(prompt, place);
   std::vector<std::int32_t> completion_ids = encode(prompt + completion, place);
   if (completion_ids.size() >= prompt_ids.size() &&
@@ -59,9 +61,10 @@ std::vector<std::int32_t> DocumentWriter::encode(std::string_view text, const st
   }
   for (std::int32_t id : ids)
     if (!in_vocabulary(id))
-      throw DataError(fmt::format("{}: the tokenizer gives id {}, but the model has {} tokens; they do not belong "
-                                  "together",
-                                  place, id, options_.vocab_size));
+      throw DataError(
+          fmt::format("{}: the tokenizer gives id {}, but the model has {} tokens; they do not belong "
+                      "together",
+                      place, id, options_.vocab_size));
   return ids;
 }
 
@@ -72,8 +75,10 @@ void DocumentWriter::begin_row() {
 
 void DocumentWriter::append(const std::vector<std::int32_t>& ids, bool learned) {
   storage_.ids.insert(storage_.ids.end(), ids.begin(), ids.end());
-  if (learned) storage_.labels.insert(storage_.labels.end(), ids.begin(), ids.end());
-  else storage_.labels.resize(storage_.ids.size(), ignored_label);
+  if (learned)
+    storage_.labels.insert(storage_.labels.end(), ids.begin(), ids.end());
+  else
+    storage_.labels.resize(storage_.ids.size(), ignored_label);
 }
 
 void DocumentWriter::end_row(bool learned, bool may_split) {

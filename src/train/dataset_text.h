@@ -15,7 +15,8 @@ class DocumentWriter {
 
   /// A document that is learned whole; an empty one is skipped and counted.
   void add_text(std::string_view text, const std::string& place);
-  void add_prompt_and_completion(const std::string& prompt, const std::string& completion, const std::string& place);
+  void add_prompt_and_completion(const std::string& prompt, const std::string& completion,
+                                 const std::string& place);
 
  private:
   bool in_vocabulary(std::int32_t id) const;

@@ -13,9 +13,11 @@ namespace {
 /// An integer tensor, read element by element; its bytes may be unaligned.
 class Integers {
  public:
-  Integers(const TensorInfo& tensor, const std::string& file) : bytes_(tensor.bytes), wide_(tensor.dtype == DType::i64) {
+  Integers(const TensorInfo& tensor, const std::string& file)
+      : bytes_(tensor.bytes), wide_(tensor.dtype == DType::i64) {
     if (tensor.dtype != DType::i64 && tensor.dtype != DType::i32)
-      throw DataError(fmt::format("{}: {} must be i64 or i32, not {}", file, tensor.name, name_of(tensor.dtype)));
+      throw DataError(
+          fmt::format("{}: {} must be i64 or i32, not {}", file, tensor.name, name_of(tensor.dtype)));
   }
   std::int64_t operator[](std::size_t index) const {
     return wide_ ? read<std::int64_t>(index) : std::int64_t{read<std::int32_t>(index)};
@@ -63,7 +65,8 @@ class TokenizedReader {
     if (!mask_) return {0, length_};
     const auto at = [&](std::size_t column) { return (*mask_)[row * length_ + column]; };
     for (std::size_t column = 0; column < length_; ++column)
-      if (at(column) != 0 && at(column) != 1) fail("attention_mask", row, column, at(column), "must be 0 or 1");
+      if (at(column) != 0 && at(column) != 1)
+        fail("attention_mask", row, column, at(column), "must be 0 or 1");
     Unpadded tokens;
     while (tokens.begin < length_ && at(tokens.begin) == 0) ++tokens.begin;
     tokens.end = tokens.begin;
@@ -71,8 +74,9 @@ class TokenizedReader {
     const bool on_both_sides = tokens.begin > 0 && tokens.begin < length_ && tokens.end < length_;
     for (std::size_t column = tokens.end; column < length_; ++column)
       if (at(column) != 0 || on_both_sides)
-        fail("attention_mask", row, column, at(column), "padding must be on the right or on the left of a row, not "
-                                                         "on both sides or between tokens");
+        fail("attention_mask", row, column, at(column),
+             "padding must be on the right or on the left of a row, not "
+             "on both sides or between tokens");
     return tokens;
   }
 
@@ -99,8 +103,8 @@ class TokenizedReader {
  private:
   [[noreturn]] void fail(const char* tensor, std::size_t row, std::size_t column, std::int64_t value,
                          const std::string& rule) const {
-    throw DataError(fmt::format("{}: {} is {} in row {}, column {} (counted from 0), but {}", path_, tensor, value, row,
-                                column, rule));
+    throw DataError(fmt::format("{}: {} is {} in row {}, column {} (counted from 0), but {}", path_, tensor,
+                                value, row, column, rule));
   }
 
   std::string path_;
@@ -113,14 +117,15 @@ class TokenizedReader {
 
 }  // namespace
 
-void read_tokenized(const std::filesystem::path& path, const DatasetOptions& options, DatasetStorage& storage) {
+void read_tokenized(const std::filesystem::path& path, const DatasetOptions& options,
+                    DatasetStorage& storage) {
   const Safetensors file = Safetensors::open(path);
   const TensorInfo* ids = file.find("input_ids");
   if (!ids) throw DataError(fmt::format("{}: has no tensor input_ids", path.string()));
   const Shape& shape = ids->shape;
   if (shape.rank() != 2 && shape.rank() != 3)
-    throw DataError(fmt::format("{}: input_ids must be [rows, length] or [steps, batch, length], not {}", path.string(),
-                                shape.str()));
+    throw DataError(fmt::format("{}: input_ids must be [rows, length] or [steps, batch, length], not {}",
+                                path.string(), shape.str()));
   const TokenizedReader reader(file, *ids, options);
   if (shape.elements() == 0) return;
   if (shape.rank() == 3) storage.grid = BatchGrid{shape.dim(0), shape.dim(1), shape.dim(2)};
@@ -128,8 +133,10 @@ void read_tokenized(const std::filesystem::path& path, const DatasetOptions& opt
   for (std::size_t row = 0; row < rows; ++row) {
     const Unpadded tokens = reader.find_tokens(row);
     // A grid keeps rows of nothing but padding: its rows are found by their number.
-    if (tokens.begin == tokens.end && !storage.grid) ++storage.skipped_rows;
-    else reader.append(row, tokens, storage);
+    if (tokens.begin == tokens.end && !storage.grid)
+      ++storage.skipped_rows;
+    else
+      reader.append(row, tokens, storage);
   }
 }
 

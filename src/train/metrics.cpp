@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
+#include <system_error>
 
 #include "io/atomic_file.h"
 #include "io/read_file.h"
@@ -57,16 +60,21 @@ std::vector<StepMetrics> read_rows(const std::filesystem::path& path, std::int64
   std::vector<StepMetrics> rows;
   std::string_view rest = content;
   // Only a line with its end was written whole.
-  for (std::size_t line_number = 1, end = 0; (end = rest.find('\n')) != std::string_view::npos; ++line_number) {
+  for (std::size_t line_number = 1, end = 0; (end = rest.find('\n')) != std::string_view::npos;
+       ++line_number) {
     const std::string_view line = rest.substr(0, end);
     rest.remove_prefix(end + 1);
     if (line_number == 1) {
       if (line == header) continue;
-      throw FormatError(fmt::format("{}: is not a table of metrics to continue; its first line must be {}",
-                                    path.string(), header));
+      throw FormatError(
+          fmt::format("{}: is not a table of metrics to continue; its first line must be {}. Move the "
+                      "file away to resume without it",
+                      path.string(), header));
     }
     const std::optional<StepMetrics> row = parse_row(line);
-    if (!row) throw FormatError(fmt::format("{}:{}: is not a row of metrics", path.string(), line_number));
+    if (!row)
+      throw FormatError(fmt::format("{}:{}: is not a row of metrics; move the file away to resume without it",
+                                    path.string(), line_number));
     if (row->step <= last_step) rows.push_back(*row);
   }
   return rows;
@@ -86,7 +94,8 @@ std::string metrics_json(const StepMetrics& metrics) {
 }
 
 MetricsWriter::MetricsWriter(std::filesystem::path path, std::int64_t resume_step) : path_(std::move(path)) {
-  if (resume_step > 0 && std::filesystem::exists(path_)) rows_ = read_rows(path_, resume_step);
+  std::error_code unreadable;
+  if (resume_step > 0 && std::filesystem::exists(path_, unreadable)) rows_ = read_rows(path_, resume_step);
   std::string content = fmt::format("{}\n", header);
   for (const StepMetrics& row : rows_) content += csv_row(row);
   write_file_atomically(path_, content);

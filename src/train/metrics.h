@@ -10,17 +10,17 @@
 
 namespace wick {
 
-/// One step as a line of JSON, without a line end: step, loss, grad_norm, lr, tokens_per_second, peak_bytes, and
-/// valid_loss where there is one. Values that are not finite become null.
+/// One step as a line of JSON, without a line end: step, loss, grad_norm, lr, tokens_per_second, peak_bytes,
+/// and valid_loss where there is one. Values that are not finite become null.
 std::string metrics_json(const StepMetrics& metrics);
 
 /// Keeps the metrics of a run in a CSV file: step, epoch, loss, grad_norm, lr, tokens_per_second, peak_bytes,
 /// valid_loss (empty where none was measured), numbers with all their digits.
 class MetricsWriter {
  public:
-  /// Begins the file anew when `resume_step` is 0. Otherwise keeps what a former run wrote up to that step and goes on
-  /// from there; later steps, and a last line cut off by a kill, are dropped. Throws FileError; FormatError that names
-  /// the line when the file to continue is not one of these.
+  /// Begins the file anew when `resume_step` is 0. Otherwise keeps what a former run wrote up to that step
+  /// and goes on from there; later steps, and a last line cut off by a kill, are dropped. Throws FileError;
+  /// FormatError that names the line when the file to continue is not one of these.
   MetricsWriter(std::filesystem::path path, std::int64_t resume_step);
 
   /// Adds a row, which reaches the operating system before this returns. Throws FileError.

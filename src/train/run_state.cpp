@@ -111,10 +111,10 @@ void write_run_state(const std::filesystem::path& file, const RunState& state, c
       {"version", state_version},
       {"step", state.step},
       {"optimizer_steps", state.optimizer_steps},
-      {"batches", state.batches},
+      {"epoch", state.position.epoch},
+      {"batch_of_epoch", state.position.index},
       {"loss", state.loss},
       {"skipped", state.skipped},
-      {"valid_loss", optional_json(state.valid_loss)},
       {"best_valid_loss", optional_json(state.best_valid_loss)},
       {"best_step", state.best_step},
       {"validations_without_gain", state.validations_without_gain},
@@ -132,10 +132,10 @@ StoredRunState read_run_state(const std::filesystem::path& file) {
   StoredRunState stored;
   stored.state.step = root.at("step").integer(0, most);
   stored.state.optimizer_steps = root.at("optimizer_steps").integer(0, most);
-  stored.state.batches = root.at("batches").integer(0, most);
+  stored.state.position.epoch = root.at("epoch").integer(0, most);
+  stored.state.position.index = root.at("batch_of_epoch").integer(0, most);
   stored.state.loss = root.at("loss").number();
   stored.state.skipped = root.at("skipped").integer(0, most);
-  stored.state.valid_loss = optional_number(root, "valid_loss");
   stored.state.best_valid_loss = optional_number(root, "best_valid_loss");
   stored.state.best_step = root.at("best_step").integer(0, most);
   stored.state.validations_without_gain = root.at("validations_without_gain").integer(0, most);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "train/batches.h"
 #include "wick/trainer.h"
 
 namespace wick {
@@ -15,10 +16,9 @@ namespace wick {
 struct RunState {
   std::int64_t step = 0;             ///< optimizer steps done, those that were skipped included
   std::int64_t optimizer_steps = 0;  ///< updates made
-  std::int64_t batches = 0;          ///< micro-batches taken from the data
+  BatchPosition position;            ///< in the data
   double loss = 0;                   ///< of the last step
   std::int64_t skipped = 0;          ///< steps without a single target
-  std::optional<double> valid_loss;  ///< the last one
   std::optional<double> best_valid_loss;
   std::int64_t best_step = 0;
   std::int64_t validations_without_gain = 0;

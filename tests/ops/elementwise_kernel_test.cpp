@@ -72,6 +72,29 @@ TEST(ElementwiseProgram, fused_group_with_broadcast_inputs_in_place) {
   check_fused(97, 1031);
 }
 
+TEST(ElementwiseProgram, result_register_used_before_while_output_replaces_an_input) {
+  // r = a^2; s = r + a; r = s a: the first write of r must not reach the output, where a lies.
+  ElementwiseProgram program;
+  const Register a = program.add_register(DType::f32);
+  const Register r = program.add_register(DType::f32);
+  const Register s = program.add_register(DType::f32);
+  program.loads = {{a, 0}};
+  program.instructions = {{find_tile("square", DType::f32), {a}, r},
+                          {find_tile("add", DType::f32), {r, a}, s},
+                          {find_tile("mul", DType::f32), {s, a}, r}};
+  program.stores = {{r, 0}};
+  std::vector<float> data = ramp(3000, -1, 1e-3f);
+  const std::vector<float> original = data;
+  const Slot slot = contiguous(DType::f32, {3000});
+  const ElementwiseKernel kernel(program, std::span(&slot, 1), std::span(&slot, 1));
+  const void* const in[] = {data.data()};
+  kernel.run(in, data.data(), nullptr);
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const float x = original[i];
+    ASSERT_EQ(data[i], (x * x + x) * x) << i;
+  }
+}
+
 TEST(ElementwiseProgram, strides_of_any_sign) {
   const std::vector<float> data = ramp(24, 0, 1);
   const Shape shape{2, 3, 4};

@@ -44,8 +44,8 @@ TEST(Encode, NulIsACharacter) {
 TEST(Encode, MegabyteOfOneCharacterRoundTrips) {
   for (const std::string name : {"llama3", "qwen2", "llama2", "mistral"}) {
     const auto tokenizer = Tokenizer::from_file(data_dir() / (name + ".json"));
-    for (const char c : {'a', ' ', '\n', '!', '1', '\0'}) {
-      const std::string text(1'000'000, c);
+    for (const char c : {'a', ' ', '\0'}) {
+      const std::string text = "x" + std::string(1'000'000, c);
       EXPECT_EQ(tokenizer.decode(tokenizer.encode(text)), text) << name << " with character " << int{c};
     }
   }
@@ -73,7 +73,7 @@ TEST(Encode, SpelledSpecialTokensAreTextUnlessAskedFor) {
   // Here merges, or ignore_merges, would give the id of the special token to text that spells it.
   auto document = small_document();
   document["model"]["vocab"] = {{"<", 0}, {"s", 1}, {">", 2}, {"<s", 3}, {"<s>", 5}};
-  document["model"]["merges"] = {{"<", "s"}, {"<s", ">"}};
+  document["model"]["merges"] = {"< s", "<s >"};
   for (const bool ignore_merges : {false, true}) {
     document["model"]["ignore_merges"] = ignore_merges;
     const auto tokenizer = load(document);
@@ -87,7 +87,7 @@ TEST(Encode, SpelledSpecialTokensAreTextUnlessAskedFor) {
 
 TEST(Encode, UnknownCharacters) {
   auto document = small_document();
-  EXPECT_EQ(load(document).encode("aXYb"), (Ids{0, 1}));  // no unk_token: nothing
+  EXPECT_EQ(load(document).encode("aXYb"), Ids{2});  // no unk_token: as if they were not there
   document["model"]["unk_token"] = "abab";
   EXPECT_EQ(load(document).encode("aXYb"), (Ids{0, 3, 3, 1}));
   document["model"]["fuse_unk"] = true;
@@ -116,7 +116,7 @@ TEST(Encode, AddedTokensTakeSpacesAndWholeWordsAsAsked) {
   token["rstrip"] = true;
   EXPECT_EQ(load(document).encode("a <s> b"), (Ids{0, 5, 1}));
   token["single_word"] = true;
-  EXPECT_EQ(load(document).encode("a<s>b"), (Ids{0, 1}));
+  EXPECT_EQ(load(document).encode("a<s>b"), Ids{2});  // text, whose other characters are unknown
 }
 
 TEST(Encode, CatastrophicRegexesAreRefusedNotRun) {
@@ -125,11 +125,12 @@ TEST(Encode, CatastrophicRegexesAreRefusedNotRun) {
     std::string text;
   };
   const std::vector<Case> cases{
-      {"(a+)+$", std::string(40, 'a') + "b"},      {"(a|a)*c", std::string(40, 'a') + "b"},
-      {"(a|a){30}c", std::string(60, 'a') + "b"},  {"a*a*a*a*c", std::string(5000, 'a') + "b"},
-      {"a+c", std::string(1'000'000, 'a')},         // quadratic over the starting points
-      {"a++c", std::string(1'000'000, 'a')},        // without backtracking
-      {"a*(?=a*b)c", std::string(1'000'000, 'a')},  // in a lookahead
+      {"(a+)+$", std::string(40, 'a') + "b"},         {"(a|a)*[cd]", std::string(40, 'a') + "b"},
+      {"(a|a){30}[cd]", std::string(60, 'a') + "b"},  {"a*a*a*a*[cd]", std::string(5000, 'a') + "b"},
+      {"(?<=a)a*[cd]", std::string(1'000'000, 'a')},   // quadratic over the starting points
+      {"(?<=a)a*+[cd]", std::string(1'000'000, 'a')},  // without backtracking
+      {"(?:aa)*[cd]", std::string(1'000'000, 'a')},    // beyond the just-in-time compiler's stack
+      {"a*(?=a*b)[cd]", std::string(1'000'000, 'a')},  // in a lookahead
   };
   for (const Case& c : cases) {
     auto document = small_document();

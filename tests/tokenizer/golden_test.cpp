@@ -1,6 +1,7 @@
 // Ids and texts equal to those of the `tokenizers` library: for the tokenizers in data/, which
 // tools/make_tokenizer_goldens.py made, and for the reference models where they are at hand.
 
+#include "golden/reference.h"
 #include "tokenizer/tokenizer_test_util.h"
 
 namespace wick::test {
@@ -40,23 +41,15 @@ INSTANTIATE_TEST_SUITE_P(Families, Golden,
                          testing::Values("llama3", "qwen2", "gpt2", "llama2", "mistral", "metaspace"),
                          [](const auto& param_info) { return param_info.param; });
 
-class Reference : public testing::Test {
- protected:
-  void SetUp() override {
-    if (!std::filesystem::exists(reference_dir() / "golden/tokenizer")) {
-      GTEST_SKIP() << "The reference data is not at " << reference_dir() << "; set WICK_REFERENCE_DIR.";
-    }
-  }
-};
-
-TEST_F(Reference, Stories260kTexts) {
-  const auto tokenizer = Tokenizer::from_directory(reference_dir() / "models/stories260k");
+TEST(Reference, Stories260kTexts) {
+  WICK_NEEDS_REFERENCE();
+  const auto tokenizer = Tokenizer::from_directory(reference_directory() / "models/stories260k");
   EXPECT_EQ(tokenizer.vocab_size(), 512);
   EXPECT_EQ(tokenizer.bos_id(), 1);
   EXPECT_EQ(tokenizer.eos_id(), 2);
   EXPECT_EQ(tokenizer.eos_ids(), Ids{2});
   // One of these texts spells <s> and </s>, and its ids are those of the special tokens.
-  for (const auto& c : read_json(reference_dir() / "golden/tokenizer/stories260k.json")) {
+  for (const auto& c : read_json(reference_directory() / "golden/tokenizer/stories260k.json")) {
     const auto text = c["text"].get<std::string>();
     const auto ids = c["ids"].get<Ids>();
     EXPECT_EQ(tokenizer.encode(text, {.parse_special = true}), ids) << text;
@@ -70,12 +63,19 @@ TEST_F(Reference, Stories260kTexts) {
   }
 }
 
-TEST_F(Reference, GreedyTexts) {
+TEST(Reference, GreedyTexts) {
+  WICK_NEEDS_REFERENCE();
   for (const std::string model : {"stories260k", "tiny-qwen2", "tiny-llama3", "tiny-mistral"}) {
-    const auto tokenizer = Tokenizer::from_directory(reference_dir() / "models" / model);
-    const auto greedy = read_json(reference_dir() / "golden" / model / (model + "_greedy.json"));
-    for (const auto& c : greedy.is_array() ? greedy : nlohmann::json::array({greedy})) {
-      EXPECT_EQ(tokenizer.encode(c["prompt"].get<std::string>()), c["prompt_ids"].get<Ids>()) << model;
+    const auto tokenizer = Tokenizer::from_directory(reference_directory() / "models" / model);
+    const auto greedy = read_json(reference_directory() / "golden" / model / (model + "_greedy.json"));
+    ASSERT_FALSE(greedy.empty());
+    for (const auto& c : greedy) {
+      auto ids = c["prompt_ids"].get<Ids>();
+      EXPECT_EQ(tokenizer.encode(c["prompt"].get<std::string>()), ids) << model;
+      const auto generated = c["greedy_ids"].get<Ids>();
+      ids.insert(ids.end(), generated.begin(), generated.end());
+      EXPECT_EQ(tokenizer.decode(ids), c["text"].get<std::string>()) << model;
+      EXPECT_EQ(stream(tokenizer, ids), c["text"].get<std::string>()) << model;
     }
   }
 }

@@ -34,24 +34,24 @@ TEST(Stream, CharacterComesOutWithItsLastByte) {
   const auto tokenizer = Tokenizer::from_file(data_dir() / "llama3.json");
   StreamDecoder decoder(tokenizer);
   // U+1F600 is F0 9F 98 80; in the byte alphabet U+00F0, U+0141, U+013A, U+0122.
-  EXPECT_EQ(decoder.push(*tokenizer.token_to_id("\xC3\xB0")), "");
-  EXPECT_EQ(decoder.push(*tokenizer.token_to_id("\xC5\x81")), "");
-  EXPECT_EQ(decoder.push(*tokenizer.token_to_id("\xC4\xBA")), "");
-  EXPECT_EQ(decoder.push(*tokenizer.token_to_id("\xC4\xA2")), "\xF0\x9F\x98\x80");
+  EXPECT_EQ(decoder.push(tokenizer.token_to_id("\xC3\xB0").value()), "");
+  EXPECT_EQ(decoder.push(tokenizer.token_to_id("\xC5\x81").value()), "");
+  EXPECT_EQ(decoder.push(tokenizer.token_to_id("\xC4\xBA").value()), "");
+  EXPECT_EQ(decoder.push(tokenizer.token_to_id("\xC4\xA2").value()), "\xF0\x9F\x98\x80");
   EXPECT_EQ(decoder.flush(), "");
 }
 
 TEST(Stream, IncompleteCharacterBecomesOneReplacementAtTheEnd) {
   const auto tokenizer = Tokenizer::from_file(data_dir() / "llama3.json");
   StreamDecoder decoder(tokenizer);
-  EXPECT_EQ(decoder.push(*tokenizer.token_to_id("\xC3\xB0")), "");
-  EXPECT_EQ(decoder.push(*tokenizer.token_to_id("\xC5\x81")), "");
+  EXPECT_EQ(decoder.push(tokenizer.token_to_id("\xC3\xB0").value()), "");
+  EXPECT_EQ(decoder.push(tokenizer.token_to_id("\xC5\x81").value()), "");
   EXPECT_EQ(decoder.flush(), "\xEF\xBF\xBD");
 }
 
 TEST(Stream, ByteFallbackRunComesOutWhenItEnds) {
   const auto tokenizer = Tokenizer::from_file(data_dir() / "llama2.json");
-  const auto id = [&](const char* token) { return *tokenizer.token_to_id(token); };
+  const auto id = [&](const char* token) { return tokenizer.token_to_id(token).value(); };
   StreamDecoder decoder(tokenizer);
   EXPECT_EQ(decoder.push(id("<0xC3>")), "");
   EXPECT_EQ(decoder.push(id("<0xA9>")), "");
@@ -59,20 +59,20 @@ TEST(Stream, ByteFallbackRunComesOutWhenItEnds) {
             "\xC3\xA9"
             "a");
   EXPECT_EQ(decoder.push(id("<0xC3>")), "");
-  EXPECT_EQ(decoder.push(id("b")),
+  EXPECT_EQ(decoder.push(id("e")),
             "\xEF\xBF\xBD"
-            "b");
+            "e");
   EXPECT_EQ(decoder.push(id("<0x41>")), "");
   EXPECT_EQ(decoder.flush(), "A");
 }
 
 TEST(Stream, LeadingSpaceGoesOnceAndAgainAfterFlush) {
   const auto tokenizer = Tokenizer::from_file(data_dir() / "llama2.json");
-  const auto space = *tokenizer.token_to_id("\xE2\x96\x81");
-  const auto a = *tokenizer.token_to_id("a");
+  const auto space = tokenizer.token_to_id("\xE2\x96\x81").value();
+  const auto a = tokenizer.token_to_id("a").value();
   StreamDecoder decoder(tokenizer);
   for (int text = 0; text < 2; ++text) {
-    EXPECT_EQ(decoder.push(*tokenizer.token_to_id("<s>")), "");
+    EXPECT_EQ(decoder.push(tokenizer.token_to_id("<s>").value()), "");
     EXPECT_EQ(decoder.push(space), "");
     EXPECT_EQ(decoder.push(space), " ");
     EXPECT_EQ(decoder.push(a), "a");

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -18,13 +17,6 @@ using Ids = std::vector<std::int32_t>;
 
 inline std::filesystem::path data_dir() {
   return std::filesystem::path(WICK_SOURCE_DIR) / "tests/tokenizer/data";
-}
-
-/// Models and outcomes that are not part of this repository.
-inline std::filesystem::path reference_dir() {
-  const char* const dir = std::getenv("WICK_REFERENCE_DIR");
-  return dir != nullptr ? std::filesystem::path(dir)
-                        : std::filesystem::path(WICK_SOURCE_DIR) / "../shared/reference";
 }
 
 inline nlohmann::json read_json(const std::filesystem::path& path) {

@@ -4,8 +4,12 @@
 
 #include <csignal>
 #include <fstream>
+#include <random>
+#include <sstream>
 #include <stdexcept>
 #include <string>
+
+#include "wick/safetensors.h"
 
 namespace wick {
 
@@ -28,6 +32,84 @@ FileSizeLimit::FileSizeLimit(std::uint64_t bytes) {
 }
 
 FileSizeLimit::~FileSizeLimit() { ::setrlimit(RLIMIT_FSIZE, &previous_); }
+
+Model tiny_model(std::uint64_t seed) {
+  ModelConfig config;
+  config.vocab_size = 64;
+  config.hidden_size = 32;
+  config.intermediate_size = 48;
+  config.layers = 2;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.head_dim = 8;
+  config.max_position_embeddings = 64;
+  config.initializer_range = 0.2;
+  return Model::random(config, seed);
+}
+
+LoraAdapter tiny_adapter(const Model& model, double dropout) {
+  LoraConfig config;
+  config.rank = 4;
+  config.alpha = 8;
+  config.dropout = dropout;
+  LoraAdapter adapter = LoraAdapter::create(model, config, 7);
+  std::mt19937 generator(3);
+  std::normal_distribution<float> normal(0.0F, 0.1F);
+  for (const auto& [name, value] : adapter.parameters()) {
+    std::vector<float> values(static_cast<std::size_t>(value.elements()));
+    for (float& v : values) v = normal(generator);
+    adapter.set_parameter(name, Tensor::from(values, value.shape()));
+  }
+  return adapter;
+}
+
+Dataset tiny_data(int documents, int seed) {
+  std::mt19937 generator(static_cast<std::mt19937::result_type>(seed));
+  std::string lines;
+  for (int i = 0; i < documents; ++i) {
+    std::string text;
+    for (std::uint32_t n = 5 + generator() % 30; n > 0; --n)
+      text += static_cast<char>('a' + generator() % 26);
+    lines += "{\"text\": \"" + text + "\"}\n";
+  }
+  TextEncoder encoder;
+  encoder.eos = 1;
+  encoder.encode = [](std::string_view text) {
+    std::vector<std::int32_t> ids;
+    for (char c : text) ids.push_back(2 + c - 'a');
+    return ids;
+  };
+  return Dataset::parse_jsonl(lines, "tiny.jsonl", encoder);
+}
+
+TrainOptions tiny_options(const std::filesystem::path& out, std::int64_t steps) {
+  TrainOptions options;
+  options.steps = steps;
+  options.batch_size = 3;
+  options.seq_len = 32;
+  options.learning_rate = 1e-2;
+  options.schedule = "constant";
+  options.seed = 5;
+  options.out = out;
+  return options;
+}
+
+Dataset grid_data(const std::filesystem::path& file, const BatchGrid& grid,
+                  const std::vector<std::int64_t>& ids, const std::vector<std::int64_t>& labels) {
+  const Shape shape{grid.steps, grid.batch, grid.length};
+  const std::vector<TensorToWrite> tensors{{"input_ids", DType::i64, shape, std::as_bytes(std::span(ids))},
+                                           {"labels", DType::i64, shape, std::as_bytes(std::span(labels))}};
+  write_safetensors(file, tensors);
+  return Dataset::load(file, {});
+}
+
+std::string read_text(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) throw std::runtime_error("cannot read " + file.string());
+  std::ostringstream content;
+  content << stream.rdbuf();
+  return content.str();
+}
 
 void flip_bit(const std::filesystem::path& file, std::uint64_t at) {
   std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);

@@ -69,7 +69,7 @@ struct ElementwiseKernel::Position {
 
 ElementwiseKernel::ElementwiseKernel(const ElementwiseProgram& program, std::span<const Slot> inputs,
                                      std::span<const Slot> outputs)
-    : instructions_(program.instructions), registers_(program.registers.size()) {
+    : instructions_(program.instructions) {
   const Shape& shape = outputs[0].shape();
   count_ = shape.elements();
   for (const ElementwiseProgram::Load& load : program.loads) {
@@ -85,10 +85,9 @@ ElementwiseKernel::ElementwiseKernel(const ElementwiseProgram& program, std::spa
   }
   for (const ElementwiseProgram::Store& store : program.stores) {
     const DType dtype = outputs[store.output].dtype;
-    // An output may lie where an input does: it is written once no instruction reads inputs any more.
     const bool last = instructions_.empty() || instructions_.back().target == store.source;
-    stores_.push_back({store.source, store.output, element_bytes(dtype),
-                       last && dtype == program.registers[store.source], tile_store(dtype)});
+    if (last && dtype == program.registers[store.source]) direct_store_ = static_cast<int>(stores_.size());
+    stores_.push_back({store.source, store.output, element_bytes(dtype), tile_store(dtype)});
   }
   collapse_dims(shape);
   const auto varying = std::stable_partition(loads_.begin(), loads_.end(), [this](const Load& load) {
@@ -128,9 +127,9 @@ void ElementwiseKernel::collapse_dims(const Shape& shape) {
 /// One instruction that can work on memory as it lies.
 bool ElementwiseKernel::is_flat() const {
   return instructions_.size() == 1 && uniform_loads_.empty() && fills_.empty() && stores_.size() == 1 &&
-         stores_[0].direct && stores_[0].source == instructions_[0].target &&
-         std::all_of(loads_.begin(), loads_.end(),
-                     [](const Load& load) { return load.direct && load.contiguous; });
+         direct_store_ == 0 && std::all_of(loads_.begin(), loads_.end(), [](const Load& load) {
+           return load.direct && load.contiguous;
+         });
 }
 
 void ElementwiseKernel::run(const void* const* inputs, void* const* outputs) const {
@@ -176,24 +175,24 @@ void ElementwiseKernel::run_tiles(const void* const* inputs, void* const* output
     if (by_rows) n = std::min(n, position.left_in_row(*this));
     const auto size = static_cast<std::size_t>(n);
 
-    // A register that is stored as it is has its tile in the output.
-    std::array<std::byte*, ElementwiseProgram::max_registers> targets;
-    for (std::size_t r = 0; r < registers_; ++r) targets[r] = buffers[r];
-    for (const Store& store : stores_)
-      if (store.direct)
-        targets[store.source] = static_cast<std::byte*>(outputs[store.output]) + position.index * store.bytes;
-
-    for (const Load& load : loads_)
-      memory[load.target] = load_tile(load, static_cast<const std::byte*>(inputs[load.input]), position, size,
-                                      targets[load.target]);
-    for (const ElementwiseProgram::Instruction& instruction : instructions_) {
-      const auto [a, b, c] = instruction.operands;
-      instruction.function(memory[a], memory[b], memory[c], targets[instruction.target], size);
-      memory[instruction.target] = targets[instruction.target];
+    const auto output_at = [&](const Store& store) {
+      return static_cast<std::byte*>(outputs[store.output]) + position.index * store.bytes;
+    };
+    std::byte* const result =
+        direct_store_ < 0 ? nullptr : output_at(stores_[static_cast<std::size_t>(direct_store_)]);
+    for (const Load& load : loads_) {
+      std::byte* const buffer = result && instructions_.empty() ? result : buffers[load.target];
+      memory[load.target] =
+          load_tile(load, static_cast<const std::byte*>(inputs[load.input]), position, size, buffer);
     }
-    for (const Store& store : stores_)
-      store.function(memory[store.source],
-                     static_cast<std::byte*>(outputs[store.output]) + position.index * store.bytes, size);
+    for (const ElementwiseProgram::Instruction& instruction : instructions_) {
+      const bool last = &instruction == &instructions_.back();
+      std::byte* const target = result && last ? result : buffers[instruction.target];
+      const auto [a, b, c] = instruction.operands;
+      instruction.function(memory[a], memory[b], memory[c], target, size);
+      memory[instruction.target] = target;
+    }
+    for (const Store& store : stores_) store.function(memory[store.source], output_at(store), size);
 
     if (by_rows)
       position.advance_in_row(n, *this);

@@ -18,12 +18,13 @@ struct ElementwiseProgram {
   static constexpr std::size_t max_registers = 16;
   using Register = std::uint8_t;
 
-  /// `target` takes input number `input` (an index into the slots given to the kernel).
+  /// `target`, which no instruction writes, takes input number `input` (an index into the slots given to the
+  /// kernel).
   struct Load {
     Register target;
     std::uint8_t input;
   };
-  /// `target` holds one number.
+  /// `target`, which no instruction writes, holds one number.
   struct Fill {
     Register target;
     double value;
@@ -76,7 +77,6 @@ class ElementwiseKernel final : public Kernel {
     Register source;
     std::uint8_t output;
     std::uint8_t bytes;
-    bool direct;  // the register's tile lies in the output
     TileStore function;
   };
   struct Fill {
@@ -102,7 +102,10 @@ class ElementwiseKernel final : public Kernel {
   std::vector<Fill> fills_;
   std::vector<ElementwiseProgram::Instruction> instructions_;
   std::vector<Store> stores_;
-  std::size_t registers_ = 0;
+  /// The store of the last instruction's result when it needs no conversion: that instruction writes to the
+  /// output. Only that one may, for the output can lie where an input does that earlier instructions left to
+  /// be read.
+  int direct_store_ = -1;
 };
 
 }  // namespace wick

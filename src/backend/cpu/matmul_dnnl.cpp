@@ -49,7 +49,10 @@ std::unique_ptr<const DnnlMatmul> DnnlMatmul::make(const MatmulProblem& problem,
                                                    std::int64_t c_row_stride, std::optional<DType> bias) {
   auto parts = std::make_unique<Parts>();
   const std::size_t rank = problem.batch.size();
-  const std::size_t split = rank - std::min(rank, inner_batch_dims);
+  std::size_t split = rank - std::min(rank, inner_batch_dims);
+  // A dimension that repeats both operands has no form in oneDNN.
+  for (std::size_t i = split; i < rank; ++i)
+    if (problem.batch[i].a == 0 && problem.batch[i].b == 0) split = i + 1;
   Dims a_dims;
   Dims b_dims;
   Dims c_dims;

@@ -11,7 +11,7 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend() {
     using namespace cpu_kernels;
-    for (Entries (*list)() : {&elementwise, &movement, &reduce, &argreduce, &cumsum, &matmul, &indexing,
+    for (Entries (*list)() : {&elementwise, &elementwise_group, &movement, &reduce, &argreduce, &cumsum, &matmul, &indexing,
                               &cpu_kernels::sort, &cpu_kernels::random, &softmax, &norm, &rope, &attention,
                               &cross_entropy})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
@@ -20,6 +20,9 @@ class CpuBackend final : public Backend {
   const KernelEntry* find(const Op& op) const override {
     const auto it = entries_.find(op.name);
     return it == entries_.end() ? nullptr : it->second;
+  }
+  bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const override {
+    return cpu_kernels::can_group(op, inputs, output);
   }
   std::shared_ptr<Storage> allocate(std::size_t bytes) const override { return allocate_host(bytes); }
 

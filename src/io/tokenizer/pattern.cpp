@@ -59,7 +59,7 @@ struct Budget {
     return 0;
   }
 };
-constexpr std::uint64_t steps_per_byte = 200;
+constexpr std::uint64_t steps_per_byte = 100;
 
 }  // namespace
 

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/small_vector.h"
+#include "graph/op.h"
+
+namespace wick {
+
+/// Elementwise ops that are computed together, in one pass over memory: a small program over values. Values are
+/// numbered: first the inputs, then one an instruction; the last instruction is the result. All instructions have the
+/// shape of the result; inputs broadcast to it. Narrow floats (bf16, f16) are rounded where the result is stored and
+/// where a cast asks for it, not between instructions.
+struct ElementwiseGroup {
+  struct Instruction {
+    const Op* op = nullptr;
+    Attrs attrs;
+    DType dtype = DType::f32;
+    SmallVector<std::uint32_t, 3> operands;
+  };
+  std::vector<DType> inputs;
+  std::vector<Instruction> instructions;
+
+  DType dtype_of(std::uint32_t value) const {
+    return value < inputs.size() ? inputs[value] : instructions[value - inputs.size()].dtype;
+  }
+  /// Per value, the last instruction that reads it (its own number for values that none reads).
+  std::vector<std::uint32_t> last_uses() const;
+  /// Registers that a program needs when each input keeps its own, and those of other values serve again for values of
+  /// the same dtype.
+  std::size_t registers_needed() const;
+};
+
+/// The op of a graph node that is a group; its meaning is in the node's group.
+const Op& elementwise_group_op();
+
+}  // namespace wick

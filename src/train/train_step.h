@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "train/batches.h"
+#include "train/trainables.h"
+#include "wick/optimizer.h"
+
+namespace wick {
+
+struct TrainStepOptions {
+  AdamWOptions adamw;
+  double max_grad_norm = 1.0;  ///< 0: no clipping
+  double label_smoothing = 0;
+  std::uint64_t seed = 0;  ///< of the adapter's dropout
+};
+
+/// Forward, backward, clipping and update. The loss is the mean over all targets of all micro-batches, so
+/// that accumulation is the same sum in another order. Refers to model and adapter, which must outlive it.
+class TrainStep {
+ public:
+  /// `adapter` null: all parameters of the model are trained.
+  TrainStep(Model& model, LoraAdapter* adapter, const TrainStepOptions& options);
+
+  struct Outcome {
+    double loss = 0;
+    double grad_norm = 0;  ///< before clipping
+  };
+  /// One update from `micro_batches`, which must have a target. When loss or norm is not finite, parameters
+  /// and optimizer keep their values, and the outcome shows it. `first_micro_batch` counts those of all
+  /// earlier steps: the dropout of each is drawn from the seed and its number.
+  Outcome run(std::span<const Batch> micro_batches, std::int64_t first_micro_batch, double learning_rate);
+  /// {loss, gradients in the order of trainables().names()} of a step, recorded, not evaluated, without
+  /// clipping.
+  std::pair<Tensor, std::vector<Tensor>> loss_and_gradients(std::span<const Batch> micro_batches,
+                                                            std::int64_t first_micro_batch);
+
+  Trainables& trainables() noexcept { return trainables_; }
+  AdamW& optimizer() noexcept { return optimizer_; }
+
+ private:
+  std::vector<Tensor> record_update(std::span<const Batch> micro_batches, std::int64_t first_micro_batch,
+                                    double learning_rate);
+
+  const Model& model_;
+  const LoraAdapter* adapter_;
+  TrainStepOptions options_;
+  Trainables trainables_;
+  AdamW optimizer_;
+};
+
+}  // namespace wick
