@@ -20,12 +20,12 @@ struct ScheduleOptions {
 
 /// Learning rate of each optimizer step, with the values of Hugging Face transformers
 /// (optimization.py: get_{constant,linear,cosine}_schedule_with_warmup,
-/// get_cosine_with_min_lr_schedule_with_warmup). With t the step from 0, w = warmup_steps, T = total_steps, p
-/// = (t - w) / max(1, T - w):
-///   t < w:    lr * t / w, so the very first step of a warm-up has learning rate 0
-///   constant: lr
-///   linear:   lr * (r + (1 - r) * (1 - p))                       with r = min_ratio
-///   cosine:   lr * (r + (1 - r) * (1 + cos(pi * p)) / 2)
+/// get_cosine_with_min_lr_schedule_with_warmup).
+/// With t the step from 0, w = warmup_steps, T = total_steps, r = min_ratio, the rate is lr times
+/// - for t < w: t / w, so that the very first step of a warm-up has rate 0;
+/// - constant: 1;
+/// - linear: r + (1 - r) * (T - t) / max(1, T - w);
+/// - cosine: r + (1 - r) * (1 + cos(pi * (t - w) / max(1, T - w))) / 2.
 /// Beyond T the last value stays (there the cosine of transformers would rise again).
 class Schedule {
  public:

@@ -37,7 +37,7 @@ void run(const Options& options) {
   if (!options.logits.empty()) {
     if (std::filesystem::path(options.data).extension() != ".safetensors")
       throw ArgumentError("--logits needs tokenised data (.safetensors), whose shape the logits take");
-    write_logits(model, used, options.data, options.logits);
+    write_logits(model, used, options.data, options.logits, options.batch_size);
   }
   const Dataset data = load_dataset(
       options.data, options.model,

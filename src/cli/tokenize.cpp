@@ -18,7 +18,7 @@ struct Options {
   std::string model;
   std::optional<std::string> text;
   bool no_special = false;
-  bool parse_special = false;
+  bool plain_text = false;
   bool json = false;
 };
 
@@ -32,7 +32,7 @@ void run(const Options& options) {
   const Tokenizer tokenizer = Tokenizer::from_directory(options.model);
   const std::string text = options.text ? *options.text : read_standard_input();
   const std::vector<std::int32_t> ids =
-      tokenizer.encode(text, {.add_special = !options.no_special, .parse_special = options.parse_special});
+      tokenizer.encode(text, {.add_special = !options.no_special, .parse_special = !options.plain_text});
   const std::string decoded = tokenizer.decode(ids);
   if (options.json) {
     print_line(nlohmann::json{{"ids", ids}, {"text", decoded}}.dump());
@@ -50,7 +50,8 @@ void add_tokenize(CLI::App& app) {
   command->add_option("--model", options->model, "Model directory (its tokenizer.json)")->required();
   command->add_option("text", options->text, "Text; standard input when absent");
   command->add_flag("--no-special", options->no_special, "Do not add <s> and the like");
-  command->add_flag("--parse-special", options->parse_special, "Text that spells a special token becomes that token");
+  command->add_flag("--plain-text", options->plain_text,
+                    "Text that spells a special token is text, as in `generate` and `train`");
   command->add_flag("--json", options->json, "Print one JSON object: ids, text");
   command->footer("Examples:\n"
                   "  wick tokenize --model models/base \"Once upon a time\"\n"

@@ -11,7 +11,7 @@
 #include "cli/data_files.h"
 #include "cli/model_files.h"
 #include "cli/options.h"
-#include "cli/progress_bar.h"
+#include "core/progress.h"
 #include "wick/error.h"
 #include "wick/trainer.h"
 

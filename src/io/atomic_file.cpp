@@ -18,23 +18,23 @@ std::filesystem::path directory_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-/// A name that no other thread or live process uses. Creating with O_TRUNC reuses what a killed process of
-/// the same number left.
-std::filesystem::path temporary_for(const std::filesystem::path& path) {
+/// Creates a file beside `path` that nobody else has, and stores its name. Names that a killed process left
+/// are passed over.
+FileDescriptor create_temporary(const std::filesystem::path& path, std::filesystem::path& temporary) {
   static std::atomic<unsigned> counter{0};
-  return directory_of(path) / fmt::format(".{}.tmp-{}-{}", path.filename().string(), ::getpid(), counter++);
-}
-
-FileDescriptor create(const std::filesystem::path& temporary, const std::filesystem::path& path) {
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-  if (fd < 0) throw_file_error("write", path, errno);
-  return FileDescriptor(fd);
+  while (true) {
+    const std::string name = fmt::format(".{}.tmp-{}-{}", path.filename().string(), ::getpid(), counter++);
+    temporary = directory_of(path) / name;
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) return FileDescriptor(fd);
+    if (errno != EEXIST) throw_file_error("write", path, errno);
+  }
 }
 
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(temporary_for(path_)), file_(create(temporary_, path_)) {}
+    : path_(std::move(path)), file_(create_temporary(path_, temporary_)) {}
 
 AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());

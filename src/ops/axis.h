@@ -9,8 +9,8 @@
 // How public functions normalise what depends on a tensor's shape, and report what cannot be.
 namespace wick {
 
-/// `axis` counted from the front. One that is out of range stays as it is: the op's rule reports it, and the recorder
-/// adds the caller's place.
+/// `axis` counted from the front. One that is out of range stays as it is: the op's rule reports it, and the
+/// recorder adds the caller's place.
 inline std::int64_t front_axis(const Tensor& x, int axis) {
   const int rank = x.defined() ? x.rank() : 0;
   return axis < 0 && axis >= -rank ? axis + rank : axis;
@@ -25,7 +25,8 @@ inline int checked_axis(const Shape& shape, std::int64_t axis) {
 template <typename E>
 [[noreturn]] void refuse(std::string_view op, const Tensor& x, const std::string& reason,
                          SourceLocation where) {
-  throw E(fmt::format("{}: {}\n  in {}({}) recorded at {}:{}", op, reason, op, x.str(), where.file, where.line));
+  throw E(
+      fmt::format("{}: {}\n  in {}({}) recorded at {}:{}", op, reason, op, x.str(), where.file, where.line));
 }
 
 }  // namespace wick

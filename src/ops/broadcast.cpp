@@ -39,7 +39,9 @@ const Op broadcast_to_op{
       return {sum_to(args.grad, args.inputs[0].shape())};
     },
     .view = view,
-    .describe = [](const Attrs& attrs) -> std::string { return "to " + attrs.as<ShapeAttrs>().shape().str(); },
+    .describe = [](const Attrs& attrs) -> std::string {
+      return "to " + attrs.as<ShapeAttrs>().shape().str();
+    },
 };
 
 }  // namespace

@@ -26,8 +26,9 @@ Spec infer(InputSpecs inputs, const Attrs& attrs) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Shape& shape = inputs[i].shape;
     if (!equal_but_for(axis, first, shape))
-      throw ShapeError(fmt::format("part {} has shape {}, but part 0 has {}; they may differ in dimension {} only", i,
-                                   shape.str(), first.str(), axis));
+      throw ShapeError(
+          fmt::format("part {} has shape {}, but part 0 has {}; they may differ in dimension {} only", i,
+                      shape.str(), first.str(), axis));
     total += shape[axis];
   }
   return {first.with(axis, total), inputs[0].dtype};

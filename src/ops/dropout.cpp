@@ -16,7 +16,8 @@ const Op dropout_op{
       require_floating(inputs[0].dtype);
       require_random_key(inputs[1]);
       const double p = attrs.as<DropoutAttrs>().probability;
-      if (!(p >= 0 && p < 1)) throw ArgumentError(fmt::format("the probability must be in [0, 1), but is {}", p));
+      if (!(p >= 0 && p < 1))
+        throw ArgumentError(fmt::format("the probability must be in [0, 1), but is {}", p));
       return inputs[0];
     },
     // The numbers are f32 for every dtype of x: narrower ones would blur the probability.

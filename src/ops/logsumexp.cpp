@@ -4,8 +4,8 @@
 #include "ops/helpers.h"
 #include "ops/reduce_shapes.h"
 #include "ops/widen.h"
-#include "wick/ops/reduce.h"
 #include "wick/ops/movement.h"
+#include "wick/ops/reduce.h"
 
 namespace wick {
 namespace {

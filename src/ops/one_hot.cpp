@@ -13,8 +13,8 @@ Tensor one_hot(const Tensor& indices, std::int64_t classes, DType dtype, SourceL
     refuse<DTypeError>("one_hot", indices, "the indices must be integers", where);
   if (classes < 0)
     refuse<ArgumentError>("one_hot", indices, fmt::format("the number of classes is {}", classes), where);
-  const Tensor hit = equal({expand_dims(indices, -1, where), where},
-                           {arange(classes, DType::i64, 0, 1, where), where});
+  const Tensor hit =
+      equal({expand_dims(indices, -1, where), where}, {arange(classes, DType::i64, 0, 1, where), where});
   return cast_to(hit, dtype, where);
 }
 

@@ -16,9 +16,10 @@ Spec infer(InputSpecs inputs, const Attrs& attrs) {
   const int axis = checked_axis(x.shape, a.axis);
   constexpr std::int64_t most = std::int64_t{1} << 60;
   if (a.low < 0 || a.high < 0 || a.low > most || a.high > most)
-    throw ArgumentError(fmt::format("the counts before and after, {} and {}, must be in [0, 2^60]; use slice to "
-                                    "remove elements",
-                                    a.low, a.high));
+    throw ArgumentError(
+        fmt::format("the counts before and after, {} and {}, must be in [0, 2^60]; use slice to "
+                    "remove elements",
+                    a.low, a.high));
   require_representable(a.value, x.dtype);
   return {x.shape.with(axis, a.low + x.shape[axis] + a.high), x.dtype};
 }
@@ -39,7 +40,8 @@ const Op pad_op{
 
 }  // namespace
 
-Tensor pad(const Tensor& x, int axis, std::int64_t low, std::int64_t high, double value, SourceLocation where) {
+Tensor pad(const Tensor& x, int axis, std::int64_t low, std::int64_t high, double value,
+           SourceLocation where) {
   const std::int64_t front = front_axis(x, axis);
   const bool nothing = low == 0 && high == 0 && x.defined() && front >= 0 && front < x.rank();
   return nothing ? x : record(pad_op, {x}, PadAttrs{front, low, high, value}, where);

@@ -26,7 +26,8 @@ std::optional<Layout> view(const Layout& input, const Spec& output, const Attrs&
   const auto permutation = attrs.as<PermuteAttrs>();
   Layout result{output.shape, {}, input.offset};
   for (int d = 0; d < output.shape.rank(); ++d)
-    result.strides[static_cast<std::size_t>(d)] = input.strides[static_cast<std::size_t>(source(permutation, d))];
+    result.strides[static_cast<std::size_t>(d)] =
+        input.strides[static_cast<std::size_t>(source(permutation, d))];
   return result;
 }
 
@@ -65,10 +66,10 @@ Tensor permute(const Tensor& x, const std::vector<int>& permutation, SourceLocat
     moves = moves || static_cast<std::size_t>(axis) != d;
   }
   if (!valid)
-    refuse<ShapeError>("permute", x,
-                       fmt::format("({}) is not a permutation of the {} dimensions",
-                                   fmt::join(permutation, ", "), x.rank()),
-                       where);
+    refuse<ShapeError>(
+        "permute", x,
+        fmt::format("({}) is not a permutation of the {} dimensions", fmt::join(permutation, ", "), x.rank()),
+        where);
   return moves ? record(permute_op, {x}, attrs, where) : x;
 }
 

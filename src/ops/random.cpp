@@ -1,3 +1,5 @@
+#include "wick/ops/random.h"
+
 #include <fmt/format.h>
 
 #include <numbers>
@@ -9,7 +11,6 @@
 #include "ops/widen.h"
 #include "wick/error.h"
 #include "wick/ops/movement.h"
-#include "wick/ops/random.h"
 
 namespace wick {
 namespace {
@@ -50,12 +51,13 @@ const Op random_normal_op{.name = "random_normal",
 
 void require_random_key(const Spec& key) {
   if (key.dtype != DType::i64 || !(key.shape == Shape{2}))
-    throw ArgumentError(
-        fmt::format("the key must be i64[2], as random_key makes it, not {}{}", name_of(key.dtype), key.shape.str()));
+    throw ArgumentError(fmt::format("the key must be i64[2], as random_key makes it, not {}{}",
+                                    name_of(key.dtype), key.shape.str()));
 }
 
 Tensor random_key(std::uint64_t seed, std::uint64_t stream) {
-  return Tensor::from(std::vector<std::int64_t>{static_cast<std::int64_t>(seed), static_cast<std::int64_t>(stream)}, {2});
+  return Tensor::from(
+      std::vector<std::int64_t>{static_cast<std::int64_t>(seed), static_cast<std::int64_t>(stream)}, {2});
 }
 
 Tensor random_uniform(const Tensor& key, const Shape& shape, DType dtype, SourceLocation where) {

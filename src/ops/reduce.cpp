@@ -1,3 +1,5 @@
+#include "wick/ops/reduce.h"
+
 #include <fmt/format.h>
 
 #include "graph/record.h"
@@ -5,7 +7,6 @@
 #include "ops/reduce_shapes.h"
 #include "ops/widen.h"
 #include "wick/error.h"
-#include "wick/ops/reduce.h"
 
 namespace wick {
 namespace {
@@ -24,7 +25,8 @@ Spec infer_extremum(InputSpecs inputs, const Attrs& attrs) {
   const auto a = attrs.as<ReduceAttrs>();
   const Spec& x = inputs[0];
   if (reduced_count(x.shape, a) == 0)
-    throw ShapeError(fmt::format("nothing to choose from: {} is empty along {}", x.shape.str(), describe_reduction(a)));
+    throw ShapeError(
+        fmt::format("nothing to choose from: {} is empty along {}", x.shape.str(), describe_reduction(a)));
   return {reduced_shape(x.shape, a), x.dtype};
 }
 

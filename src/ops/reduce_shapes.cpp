@@ -19,7 +19,8 @@ ReduceAttrs reduce_attrs(std::string_view op, const Tensor& x, const std::vector
     if (front < 0 || front >= x.rank())
       refuse<ShapeError>(op, x, fmt::format("axis {} is out of range", axis), where);
     if (attrs.reduces(static_cast<int>(front)))
-      refuse<ShapeError>(op, x, fmt::format("axis {} is named twice in ({})", axis, fmt::join(axes, ", ")), where);
+      refuse<ShapeError>(op, x, fmt::format("axis {} is named twice in ({})", axis, fmt::join(axes, ", ")),
+                         where);
     attrs.axes |= 1u << front;
   }
   return attrs;

@@ -8,8 +8,8 @@
 
 namespace wick {
 
-/// Attributes for the axes that a caller names (none: all). Throws ShapeError for an axis out of range or named
-/// twice.
+/// Attributes for the axes that a caller names (none: all). Throws ShapeError for an axis out of range or
+/// named twice.
 ReduceAttrs reduce_attrs(std::string_view op, const Tensor& x, const std::vector<int>& axes, bool keep,
                          SourceLocation where);
 

@@ -19,10 +19,10 @@ Spec infer(InputSpecs inputs, const Attrs& attrs) {
   const Spec& x = inputs[0];
   for (std::int64_t d : target_dims(target))
     if (d < 0)
-      throw ShapeError(
-          fmt::format("{} does not fit into [{}]; at most one size may be -1, and the others must divide the {} "
-                      "elements",
-                      x.shape.str(), fmt::join(target_dims(target), ", "), x.shape.elements()));
+      throw ShapeError(fmt::format(
+          "{} does not fit into [{}]; at most one size may be -1, and the others must divide the {} "
+          "elements",
+          x.shape.str(), fmt::join(target_dims(target), ", "), x.shape.elements()));
   const Shape shape = target.shape();
   if (shape.elements() != x.shape.elements())
     throw ShapeError(fmt::format("{} with {} elements does not fit into {} with {}", x.shape.str(),
@@ -33,7 +33,7 @@ Spec infer(InputSpecs inputs, const Attrs& attrs) {
 /// Groups of dimensions of equal product correspond; within a group the input must be without gaps.
 std::optional<Layout> view(const Layout& input, const Spec& output, const Attrs&) {
   Layout result{output.shape, contiguous_strides(output.shape), input.offset};
-  if (input.is_contiguous()) return result;
+  if (input.is_contiguous() || output.shape.elements() == 0) return result;
   std::array<std::int64_t, max_rank> sizes{};
   std::array<std::int64_t, max_rank> strides{};
   std::size_t rank = 0;
@@ -103,8 +103,8 @@ void complete(ShapeAttrs& attrs, std::int64_t elements) {
 
 Tensor reshape(const Tensor& x, const std::vector<std::int64_t>& dims, SourceLocation where) {
   if (dims.size() > max_rank)
-    refuse<ShapeError>("reshape", x,
-                       fmt::format("a shape has at most {} dimensions, not {}", max_rank, dims.size()), where);
+    refuse<ShapeError>(
+        "reshape", x, fmt::format("a shape has at most {} dimensions, not {}", max_rank, dims.size()), where);
   ShapeAttrs attrs{};
   attrs.rank = static_cast<std::int32_t>(dims.size());
   std::copy(dims.begin(), dims.end(), attrs.dims.begin());
@@ -123,9 +123,9 @@ Tensor reshape(const Tensor& x, const Shape& shape, SourceLocation where) {
 Tensor expand_dims(const Tensor& x, int axis, SourceLocation where) {
   const int result_rank = x.rank() + 1;
   if (axis < -result_rank || axis >= result_rank)
-    refuse<ShapeError>("expand_dims", x,
-                       fmt::format("axis {} is out of range for a result of {} dimensions", axis, result_rank),
-                       where);
+    refuse<ShapeError>(
+        "expand_dims", x,
+        fmt::format("axis {} is out of range for a result of {} dimensions", axis, result_rank), where);
   if (result_rank > max_rank)
     refuse<ShapeError>("expand_dims", x, fmt::format("a shape has at most {} dimensions", max_rank), where);
   return reshape(x, x.shape().inserted(axis < 0 ? axis + result_rank : axis, 1), where);

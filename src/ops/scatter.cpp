@@ -27,7 +27,8 @@ Spec infer_index_add(InputSpecs inputs, const Attrs&) {
   require_addable(inputs);
   require_index(indices.dtype);
   if (updates.dtype != x.dtype)
-    throw DTypeError(fmt::format("the updates are {}, but x is {}", name_of(updates.dtype), name_of(x.dtype)));
+    throw DTypeError(
+        fmt::format("the updates are {}, but x is {}", name_of(updates.dtype), name_of(x.dtype)));
   if (x.shape.rank() == 0) throw ShapeError("x needs a dimension to index");
   if (indices.shape.rank() != 1)
     throw ShapeError(fmt::format("the indices must have one dimension, not {}", indices.shape.str()));
@@ -44,7 +45,8 @@ Spec infer_scatter(InputSpecs inputs, const Attrs& attrs) {
   const int axis = checked_axis(x.shape, attrs.as<AxisAttrs>().axis);
   require_indices_along(x, indices, axis);
   if (updates.dtype != x.dtype)
-    throw DTypeError(fmt::format("the updates are {}, but x is {}", name_of(updates.dtype), name_of(x.dtype)));
+    throw DTypeError(
+        fmt::format("the updates are {}, but x is {}", name_of(updates.dtype), name_of(x.dtype)));
   if (!(updates.shape == indices.shape))
     throw ShapeError(fmt::format("the updates must have the shape of the indices, {}, not {}",
                                  indices.shape.str(), updates.shape.str()));
@@ -87,8 +89,8 @@ std::vector<Tensor> vjp_scatter(const VjpArgs& args) {
   if (args.needed[0])
     gradients[0] = scatter(args.grad, indices, zeros(indices.shape(), args.grad.dtype()), axis);
   if (args.needed[2])
-    gradients[2] = where(survivors(args.inputs[0].shape(), indices, axis),
-                         take_along_axis(args.grad, indices, axis), 0);
+    gradients[2] =
+        where(survivors(args.inputs[0].shape(), indices, axis), take_along_axis(args.grad, indices, axis), 0);
   return gradients;
 }
 
@@ -103,11 +105,13 @@ Tensor index_add(const Tensor& x, const Tensor& indices, const Tensor& updates, 
   return record(index_add_op, {x, indices, updates}, AxisAttrs{0}, where);
 }
 
-Tensor scatter_add(const Tensor& x, const Tensor& indices, const Tensor& updates, int axis, SourceLocation where) {
+Tensor scatter_add(const Tensor& x, const Tensor& indices, const Tensor& updates, int axis,
+                   SourceLocation where) {
   return record(scatter_add_op, {x, indices, updates}, AxisAttrs{front_axis(x, axis)}, where);
 }
 
-Tensor scatter(const Tensor& x, const Tensor& indices, const Tensor& updates, int axis, SourceLocation where) {
+Tensor scatter(const Tensor& x, const Tensor& indices, const Tensor& updates, int axis,
+               SourceLocation where) {
   return record(scatter_op, {x, indices, updates}, AxisAttrs{front_axis(x, axis)}, where);
 }
 

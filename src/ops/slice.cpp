@@ -34,7 +34,8 @@ Tensor spread(const Tensor& x, int axis, std::int64_t step) {
   const std::int64_t count = shape[axis];
   const std::int64_t outer = shape.slice(0, axis).elements();
   const std::int64_t inner = shape.slice(axis + 1, shape.rank()).elements();
-  const Tensor spaced = reshape(pad(reshape(x, {outer, count, 1, inner}), 2, 0, step - 1), {outer, count * step, inner});
+  const Tensor spaced =
+      reshape(pad(reshape(x, {outer, count, 1, inner}), 2, 0, step - 1), {outer, count * step, inner});
   return reshape(slice(spaced, 1, 0, (count - 1) * step + 1), shape.with(axis, (count - 1) * step + 1));
 }
 

@@ -20,8 +20,9 @@ Spec infer(InputSpecs inputs, const Attrs& attrs) {
   const bool fits = update.shape.rank() == x.shape.rank() && update.shape[axis] <= x.shape[axis] &&
                     update.shape.with(axis, x.shape[axis]) == x.shape;
   if (!fits)
-    throw ShapeError(fmt::format("the update {} must have the shape of x, {}, and be no longer in dimension {}",
-                                 update.shape.str(), x.shape.str(), axis));
+    throw ShapeError(
+        fmt::format("the update {} must have the shape of x, {}, and be no longer in dimension {}",
+                    update.shape.str(), x.shape.str(), axis));
   if (start.dtype != DType::i64 && start.dtype != DType::i32)
     throw DTypeError(fmt::format("the start must be i32 or i64, not {}", name_of(start.dtype)));
   if (start.shape.rank() != 0)
@@ -57,7 +58,8 @@ const Op slice_update_op{
 
 }  // namespace
 
-Tensor slice_update(const Tensor& x, const Tensor& update, const Tensor& start, int axis, SourceLocation where) {
+Tensor slice_update(const Tensor& x, const Tensor& update, const Tensor& start, int axis,
+                    SourceLocation where) {
   return record(slice_update_op, {x, update, start}, AxisAttrs{front_axis(x, axis)}, where);
 }
 

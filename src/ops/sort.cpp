@@ -38,7 +38,8 @@ Tensor sort(const Tensor& x, int axis, bool descending, SourceLocation where) {
 std::pair<Tensor, Tensor> topk(const Tensor& x, std::int64_t k, int axis, SourceLocation where) {
   const Tensor order = argsort(x, axis, true, where);
   if (k < 0 || k > x.dim(axis))
-    refuse<ArgumentError>("topk", x, fmt::format("k is {}, but axis {} has {} elements", k, axis, x.dim(axis)), where);
+    refuse<ArgumentError>("topk", x,
+                          fmt::format("k is {}, but axis {} has {} elements", k, axis, x.dim(axis)), where);
   const Tensor indices = slice(order, axis, 0, k, 1, where);
   return {take_along_axis(x, indices, axis, where), indices};
 }

@@ -13,6 +13,8 @@ const Op stop_gradient_op{
 
 }  // namespace
 
-Tensor stop_gradient(const Tensor& x, SourceLocation where) { return record(stop_gradient_op, {x}, {}, where); }
+Tensor stop_gradient(const Tensor& x, SourceLocation where) {
+  return record(stop_gradient_op, {x}, {}, where);
+}
 
 }  // namespace wick

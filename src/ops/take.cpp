@@ -21,7 +21,9 @@ Spec infer_take(InputSpecs inputs, const Attrs& attrs) {
   const int axis = checked_axis(x, attrs.as<AxisAttrs>().axis);
   require_index(inputs[1].dtype);
   std::vector<std::int64_t> dims;
-  const auto append = [&](const Shape& part) { dims.insert(dims.end(), part.dims().begin(), part.dims().end()); };
+  const auto append = [&](const Shape& part) {
+    dims.insert(dims.end(), part.dims().begin(), part.dims().end());
+  };
   append(x.slice(0, axis));
   append(indices);
   append(x.slice(axis + 1, x.rank()));
@@ -82,8 +84,7 @@ Tensor take(const Tensor& x, const Tensor& indices, int axis, SourceLocation whe
 }
 
 Tensor embedding(const Tensor& table, const Tensor& ids, SourceLocation where) {
-  if (table.rank() != 2)
-    refuse<ShapeError>("embedding", table, "the table must be [vocabulary, dim]", where);
+  if (table.rank() != 2) refuse<ShapeError>("embedding", table, "the table must be [vocabulary, dim]", where);
   return take(table, ids, 0, where);
 }
 

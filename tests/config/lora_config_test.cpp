@@ -263,9 +263,9 @@ TEST(LoraConfig, NanIsNotJson) {
 
 TEST(LoraConfig, RunawayRegularExpressionsAreStopped) {
   LoraConfig config;
-  config.target_modules = ModuleRegex("(a*)*b");
+  config.target_modules = ModuleRegex("(a|a)*[bc]");
   EXPECT_EQ(error_text<AdapterError>([&] { config.targets(std::string(200, 'a')); }),
-            "'target_modules': the regular expression '(a*)*b' cannot be matched against '" +
+            "'target_modules': the regular expression '(a|a)*[bc]' cannot be matched against '" +
                 std::string(120, 'a') + "...': match limit exceeded");
   config.target_modules = ModuleRegex(std::string(1000, '('));
   EXPECT_THAT(error_text<AdapterError>([&] { config.validate(); }),

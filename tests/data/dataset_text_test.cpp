@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <cstdlib>
 #include <functional>
+#include <iterator>
 
 #include "data/data_harness.h"
 #include "wick/error.h"
@@ -13,6 +15,7 @@ namespace wick {
 namespace {
 
 using namespace test;
+using Ids = std::vector<std::int32_t>;
 using testing::EndsWith;
 using testing::HasSubstr;
 
@@ -225,6 +228,29 @@ TEST(DatasetFile, AbsentFilesDirectoriesAndOtherKindsAreRefused) {
                 ".safetensors"));
   EXPECT_THAT(message_of<ArgumentError>([&] { Dataset::load(directory.write("a.txt", "a"), {}); }),
               HasSubstr("a.txt: text needs a tokenizer"));
+}
+
+TEST(TextEncoder, ATokenizerWithoutAnEndIsRefused) {
+  const Tokenizer tokenizer =
+      Tokenizer::from_json(R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})");
+  EXPECT_THAT(message_of<ConfigError>([&] { text_encoder(tokenizer); }),
+              HasSubstr("the tokenizer names no end-of-text token, which training must teach the model"));
+}
+
+// Rows must begin with the very ids that generation from the same text begins with.
+TEST(TextEncoder, RowsOfARealTokenizerBeginAsGenerationDoes) {
+  const char* configured = std::getenv("WICK_REFERENCE_DIR");
+  const std::filesystem::path reference = configured ? configured : WICK_SOURCE_DIR "/../shared/reference";
+  if (!std::filesystem::exists(reference)) GTEST_SKIP() << "the reference data are not at " << reference;
+  const Tokenizer tokenizer = Tokenizer::from_directory(reference / "models/stories260k");
+  const Dataset data = Dataset::parse_jsonl(
+      R"({"prompt": "Once upon a time", "completion": ", there was</s>"})", "x", text_encoder(tokenizer));
+  const Ids prompt = tokenizer.encode("Once upon a time");
+  const Ids whole = tokenizer.encode("Once upon a time, there was</s>");
+  EXPECT_EQ(prompt.front(), 1) << "<s>";
+  EXPECT_EQ(ids_of(data.row(0)), join(whole, {2})) << "the text, </s> as text, and </s>";
+  EXPECT_EQ(labels_of(data.row(0)),
+            join(join(Ids(prompt.size(), -100), Ids(whole.begin() + std::ssize(prompt), whole.end())), {2}));
 }
 
 }  // namespace

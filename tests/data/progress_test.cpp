@@ -16,11 +16,11 @@ TEST(Progress, DurationsAreShort) {
 }
 
 TEST(Progress, TheLineHasCountBarTextAndTimeLeft) {
+  // 60 columns: 7 of the count, 25 of the rest, 2 brackets and a space, 25 for the bar, a fifth of it full.
   EXPECT_EQ(progress_line(40, 200, "loss 2.1034", 80, 60),
-            " 40/200 [######........................]  loss 2.1034  "
-            "1m20s left");
-  EXPECT_EQ(progress_line(4, 4, "done", 0, 40), "4/4 [##############################]  done");
-  EXPECT_EQ(progress_line(1, 0, "x", 0, 12), "1/0 [.....]  x") << "an unknown total";
+            " 40/200 [#####....................]  loss 2.1034  1m20s left");
+  EXPECT_EQ(progress_line(4, 4, "done", 0, 200), "4/4 [##############################]  done");
+  EXPECT_EQ(progress_line(1, 0, "x", 0, 14), "1/0 [.....]  x") << "an unknown total";
 }
 
 TEST(Progress, ANarrowTerminalLosesTheBarThenTheEnd) {

@@ -26,7 +26,7 @@ TEST(Json, BuildsEveryKindOfValue) {
 
 TEST(Json, NamesFileAndPlace) {
   EXPECT_EQ(complaint("{\n\"a\": tru}"),
-            "f.json: not valid JSON: parse error at line 2, column 10: syntax error while parsing value - "
+            "f.json: not valid JSON: parse error at line 2, column 9: syntax error while parsing value - "
             "invalid literal");
   EXPECT_EQ(complaint(""),
             "f.json: not valid JSON: parse error at line 1, column 1: syntax error while parsing value - "

@@ -26,10 +26,13 @@ inline void for_each_position(const Shape& shape, const std::function<void(const
 /// The element at a position.
 inline double& element(Array& array, const Position& at) {
   std::int64_t index = 0;
-  for (int d = 0; d < array.shape.rank(); ++d) index = index * array.shape[d] + at[static_cast<std::size_t>(d)];
+  for (int d = 0; d < array.shape.rank(); ++d)
+    index = index * array.shape[d] + at[static_cast<std::size_t>(d)];
   return array.values.at(static_cast<std::size_t>(index));
 }
-inline double element(const Array& array, const Position& at) { return element(const_cast<Array&>(array), at); }
+inline double element(const Array& array, const Position& at) {
+  return element(const_cast<Array&>(array), at);
+}
 
 /// An array from a function of the position.
 inline Array build(const Shape& shape, const std::function<double(const Position&)>& f) {

@@ -17,8 +17,8 @@ std::int64_t resolved(double index, std::int64_t size) {
   return i < 0 ? i + size : i;
 }
 
-OpCase indexing(std::string name, std::vector<OpInput> inputs, std::vector<std::vector<Shape>> shapes, OpFunction op,
-                Reference reference) {
+OpCase indexing(std::string name, std::vector<OpInput> inputs, std::vector<std::vector<Shape>> shapes,
+                OpFunction op, Reference reference) {
   return {.name = std::move(name),
           .inputs = std::move(inputs),
           .shapes = std::move(shapes),
@@ -59,7 +59,8 @@ Position along(Position at, int axis, double index, std::int64_t size) {
   return at;
 }
 
-OpCase take_along_case(const std::string& name, int axis, OpInput indices, std::vector<std::vector<Shape>> shapes) {
+OpCase take_along_case(const std::string& name, int axis, OpInput indices,
+                       std::vector<std::vector<Shape>> shapes) {
   return moving(indexing(
       name, {{.draw = integers(0, 9)}, std::move(indices)}, std::move(shapes),
       [axis](std::span<const Tensor> x) { return take_along_axis(x[0], x[1], axis); },
@@ -109,27 +110,46 @@ OpInput index_input(std::int64_t low, std::int64_t high, DType dtype = DType::i6
 }
 
 const bool registered = register_op_cases(
-    "IndexingOps",
-    {take_case("take_rows", 0, index_input(-5, 4),
-               {{{5, 3}, {4}}, {{5}, {2, 3}}, {{5, 2, 3}, Shape{}}, {{5, 7}, {0}}, {{5, 0}, {3}}, {{5, 129}, {30, 11}}}),
-     take_case("take_last", -1, index_input(-3, 2, DType::i32), {{{4, 3}, {5}}, {{2, 2, 3}, {2, 1}}, {{700, 3}, {40}}}),
-     take_case("take_middle", 1, index_input(0, 3), {{{2, 4, 3}, {2, 3}}, {{1, 4, 1}, {1}}, {{0, 4, 2}, {3}}}),
-     take_along_case("take_along_last", -1, index_input(-4, 3), {{{3, 4}, {3, 2}}, {{4}, {9}}, {{2, 3, 4}, {2, 3, 1}}}),
-     take_along_case("take_along_first", 0, index_input(0, 2, DType::i32),
-                     {{{3, 4}, {5, 4}}, {{3, 4}, {0, 4}}, {{3, 40, 30}, {17, 40, 30}}}),
-     take_along_case("take_along_middle", 1, index_input(0, 2), {{{2, 3, 4}, {2, 5, 4}}, {{7, 3, 1}, {7, 1, 1}}}),
-     index_add_case("index_add", index_input(-5, 4),
-                    {{{5, 3}, {4}, {4, 3}}, {{5}, {7}, {7}}, {{5, 2, 3}, {1}, {1, 2, 3}}, {{5, 3}, {0}, {0, 3}},
-                     {{5, 3}, {5}, {5, 3}}, {{5, 0}, {2}, {2, 0}}, {{5, 4000}, {13}, {13, 4000}}}),
-     index_add_case("index_add_i32", index_input(0, 2, DType::i32), {{{3, 67}, {9}, {9, 67}}}),
-     scatter_case("scatter_add_last", true, -1, index_input(-4, 3),
-                  {{{3, 4}, {3, 2}, {3, 2}}, {{4}, {4}, {4}}, {{2, 3, 4}, {2, 3, 5}, {2, 3, 5}}, {{3, 4}, {3, 0}, {3, 0}}}),
-     scatter_case("scatter_add_first", true, 0, index_input(0, 2, DType::i32),
-                  {{{3, 4}, {5, 4}, {5, 4}}, {{3, 70, 90}, {4, 70, 90}, {4, 70, 90}}}),
-     scatter_case("scatter_last", false, -1, index_input(-4, 3),
-                  {{{3, 4}, {3, 2}, {3, 2}}, {{4}, {4}, {4}}, {{2, 3, 4}, {2, 3, 5}, {2, 3, 5}}, {{0, 4}, {0, 2}, {0, 2}}}),
-     scatter_case("scatter_middle", false, 1, index_input(0, 2),
-                  {{{2, 3, 5}, {2, 4, 5}, {2, 4, 5}}, {{2, 3, 1}, {2, 3, 1}, {2, 3, 1}}})});
+    "IndexingOps", {take_case("take_rows", 0, index_input(-5, 4),
+                              {{{5, 3}, {4}},
+                               {{5}, {2, 3}},
+                               {{5, 2, 3}, Shape{}},
+                               {{5, 7}, {0}},
+                               {{5, 0}, {3}},
+                               {{5, 129}, {30, 11}}}),
+                    take_case("take_last", -1, index_input(-3, 2, DType::i32),
+                              {{{4, 3}, {5}}, {{2, 2, 3}, {2, 1}}, {{700, 3}, {40}}}),
+                    take_case("take_middle", 1, index_input(0, 3),
+                              {{{2, 4, 3}, {2, 3}}, {{1, 4, 1}, {1}}, {{0, 4, 2}, {3}}}),
+                    take_along_case("take_along_last", -1, index_input(-4, 3),
+                                    {{{3, 4}, {3, 2}}, {{4}, {9}}, {{2, 3, 4}, {2, 3, 1}}}),
+                    take_along_case("take_along_first", 0, index_input(0, 2, DType::i32),
+                                    {{{3, 4}, {5, 4}}, {{3, 4}, {0, 4}}, {{3, 40, 30}, {17, 40, 30}}}),
+                    take_along_case("take_along_middle", 1, index_input(0, 2),
+                                    {{{2, 3, 4}, {2, 5, 4}}, {{7, 3, 1}, {7, 1, 1}}}),
+                    index_add_case("index_add", index_input(-5, 4),
+                                   {{{5, 3}, {4}, {4, 3}},
+                                    {{5}, {7}, {7}},
+                                    {{5, 2, 3}, {1}, {1, 2, 3}},
+                                    {{5, 3}, {0}, {0, 3}},
+                                    {{5, 3}, {5}, {5, 3}},
+                                    {{5, 0}, {2}, {2, 0}},
+                                    {{5, 4000}, {13}, {13, 4000}}}),
+                    index_add_case("index_add_i32", index_input(0, 2, DType::i32), {{{3, 67}, {9}, {9, 67}}}),
+                    scatter_case("scatter_add_last", true, -1, index_input(-4, 3),
+                                 {{{3, 4}, {3, 2}, {3, 2}},
+                                  {{4}, {4}, {4}},
+                                  {{2, 3, 4}, {2, 3, 5}, {2, 3, 5}},
+                                  {{3, 4}, {3, 0}, {3, 0}}}),
+                    scatter_case("scatter_add_first", true, 0, index_input(0, 2, DType::i32),
+                                 {{{3, 4}, {5, 4}, {5, 4}}, {{3, 70, 90}, {4, 70, 90}, {4, 70, 90}}}),
+                    scatter_case("scatter_last", false, -1, index_input(-4, 3),
+                                 {{{3, 4}, {3, 2}, {3, 2}},
+                                  {{4}, {4}, {4}},
+                                  {{2, 3, 4}, {2, 3, 5}, {2, 3, 5}},
+                                  {{0, 4}, {0, 2}, {0, 2}}}),
+                    scatter_case("scatter_middle", false, 1, index_input(0, 2),
+                                 {{{2, 3, 5}, {2, 4, 5}, {2, 4, 5}}, {{2, 3, 1}, {2, 3, 1}, {2, 3, 1}}})});
 
 Tensor indices_of(const std::vector<std::int64_t>& values) {
   return Tensor::from(values, {static_cast<std::int64_t>(values.size())});
@@ -171,7 +191,8 @@ TEST(IndexingOps, TheLastOfRepeatedIndicesWinsAndGetsTheGradient) {
   const Tensor updates = Tensor::from(std::vector<float>{1, 2, 3}, {3});
   const Tensor result = scatter(x, indices_of({1, 1, 0}), updates, 0);
   EXPECT_EQ(result.to_vector<float>(), (std::vector<float>{3, 2, 0}));
-  const std::vector<Tensor> gradients = grad(sum(result * Tensor::from(std::vector<float>{5, 6, 7}, {3})), {x, updates});
+  const std::vector<Tensor> gradients =
+      grad(sum(result * Tensor::from(std::vector<float>{5, 6, 7}, {3})), {x, updates});
   EXPECT_EQ(gradients[0].to_vector<float>(), (std::vector<float>{0, 0, 7}));
   EXPECT_EQ(gradients[1].to_vector<float>(), (std::vector<float>{0, 6, 5}));
 }
@@ -200,16 +221,32 @@ TEST(IndexingOps, OneHotIsZeroOutOfRange) {
 
 TEST(IndexingOps, AnIndexOutOfRangeIsReportedWithItsPlace) {
   const Tensor x = ones({3, 2});
-  expect_error<ArgumentError>([&] { take(x, indices_of({0, 3})).eval(); },
-                              {"take: index 3 is out of range for a dimension of size 3", "indexing_test.cpp:"});
+  expect_error<ArgumentError>(
+      [&] {
+        take(x, indices_of({0, 3})).eval();
+      },
+      {"take: index 3 is out of range for a dimension of size 3", "indexing_test.cpp:"});
   expect_error<ArgumentError>([&] { take(x, indices_of({-4})).eval(); }, {"index -4", "size 3"});
-  expect_error<ArgumentError>([&] { take_along_axis(x, full({1, 2}, 7, DType::i32), 0).eval(); },
-                              {"take_along_axis: index 7", "size 3"});
-  expect_error<ArgumentError>([&] { index_add(x, indices_of({5}), ones({1, 2})).eval(); }, {"index_add: index 5"});
-  expect_error<ArgumentError>([&] { scatter_add(x, full({1, 2}, 3, DType::i64), ones({1, 2}), 0).eval(); },
-                              {"scatter_add: index 3"});
-  expect_error<ArgumentError>([&] { scatter(x, full({3, 1}, 2, DType::i64), ones({3, 1}), 1).eval(); },
-                              {"scatter: index 2", "size 2"});
+  expect_error<ArgumentError>(
+      [&] {
+        take_along_axis(x, full({1, 2}, 7, DType::i32), 0).eval();
+      },
+      {"take_along_axis: index 7", "size 3"});
+  expect_error<ArgumentError>(
+      [&] {
+        index_add(x, indices_of({5}), ones({1, 2})).eval();
+      },
+      {"index_add: index 5"});
+  expect_error<ArgumentError>(
+      [&] {
+        scatter_add(x, full({1, 2}, 3, DType::i64), ones({1, 2}), 0).eval();
+      },
+      {"scatter_add: index 3"});
+  expect_error<ArgumentError>(
+      [&] {
+        scatter(x, full({3, 1}, 2, DType::i64), ones({3, 1}), 1).eval();
+      },
+      {"scatter: index 2", "size 2"});
   expect_error<ArgumentError>([&] { take(zeros({0, 2}), indices_of({0})).eval(); }, {"index 0", "size 0"});
 }
 
@@ -221,15 +258,33 @@ TEST(IndexingOps, ErrorsSayWhatIsWrong) {
   expect_error<ShapeError>([&] { embedding(one, one); }, {"embedding: the table must be [vocabulary, dim]"});
   expect_error<ShapeError>([&] { take_along_axis(x, one, 0); }, {"the indices [1]", "[3, 2]", "dimension 0"});
   expect_error<ShapeError>([&] { take_along_axis(x, zeros({2, 2}, DType::i64), 1); }, {"the indices [2, 2]"});
-  expect_error<ShapeError>([&] { index_add(x, one, ones({2, 2})); }, {"the updates must be [1, 2], not [2, 2]"});
-  expect_error<DTypeError>([&] { index_add(x, one, ones({1, 2}, DType::f16)); }, {"the updates are f16, but x is f32"});
+  expect_error<ShapeError>(
+      [&] {
+        index_add(x, one, ones({2, 2}));
+      },
+      {"the updates must be [1, 2], not [2, 2]"});
+  expect_error<DTypeError>(
+      [&] {
+        index_add(x, one, ones({1, 2}, DType::f16));
+      },
+      {"the updates are f16, but x is f32"});
   expect_error<DTypeError>([&] { index_add(equal(x, x), one, equal(ones({1, 2}), 1)); }, {"not bool"});
-  expect_error<ShapeError>([&] { index_add(x, zeros({1, 1}, DType::i64), ones({1, 2})); }, {"one dimension, not [1, 1]"});
+  expect_error<ShapeError>(
+      [&] {
+        index_add(x, zeros({1, 1}, DType::i64), ones({1, 2}));
+      },
+      {"one dimension, not [1, 1]"});
   expect_error<ShapeError>([&] { index_add(Tensor::scalar(1.0f), one, ones({1})); }, {"x needs a dimension"});
-  expect_error<ShapeError>([&] { scatter(x, zeros({1, 2}, DType::i64), ones({2, 2}), 0); },
-                           {"the shape of the indices, [1, 2], not [2, 2]"});
-  expect_error<DTypeError>([&] { scatter_add(x, zeros({1, 2}, DType::i64), ones({1, 2}, DType::f64), 0); },
-                           {"the updates are f64, but x is f32"});
+  expect_error<ShapeError>(
+      [&] {
+        scatter(x, zeros({1, 2}, DType::i64), ones({2, 2}), 0);
+      },
+      {"the shape of the indices, [1, 2], not [2, 2]"});
+  expect_error<DTypeError>(
+      [&] {
+        scatter_add(x, zeros({1, 2}, DType::i64), ones({1, 2}, DType::f64), 0);
+      },
+      {"the updates are f64, but x is f32"});
   expect_error<DTypeError>([&] { one_hot(x, 3); }, {"one_hot: the indices must be integers"});
   expect_error<ArgumentError>([&] { one_hot(one, -1); }, {"the number of classes is -1"});
 }

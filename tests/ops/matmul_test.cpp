@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <optional>
 
+#include "graph/walk.h"
 #include "ops/op_harness.h"
 #include "optimize/decompose_scope.h"
 #include "wick/error.h"
@@ -99,15 +101,17 @@ Array lora_reference(std::span<const Array> in) {
   return y;
 }
 
-/// Sums of several products of 16-bit numbers, of which some are rounded before they are added: an error
-/// relative to the addends (up to 10), not to a sum in which they may cancel.
+/// Sums of several products, some of which are rounded before they are added: the error is relative to the
+/// addends (up to 10), not to a sum in which they may cancel.
 Tolerance sum_tolerance(DType dtype) {
+  if (dtype == DType::f32) return {1.3e-6, 2e-5};
   if (dtype == DType::bf16) return {1.6e-2, 8e-2};
   if (dtype == DType::f16) return {1e-3, 1e-2};
   return tolerance_of(dtype);
 }
 
 const OpInput number{.draw = uniform(-1, 1)};
+const OpInput small{.draw = uniform(-0.25, 0.25)};
 
 const bool registered = register_op_cases(
     "Matmul",
@@ -193,7 +197,7 @@ const bool registered = register_op_cases(
       .reference = linear_reference,
       .tolerance = sum_tolerance},
      {.name = "lora_linear",
-      .inputs = {number, number, number, number, number},
+      .inputs = {small, small, small, small, small},
       .shapes = {{{2, 3, 5}, {4, 5}, {4}, {2, 5}, {4, 2}},
                  {{5}, {4, 5}, {4}, {1, 5}, {4, 1}},
                  {{3, 7, 33}, {21, 33}, {21}, {8, 33}, {21, 8}}},
@@ -250,11 +254,30 @@ TEST(Matmul, ErrorsNameTheShapes) {
 }
 
 TEST(Linear, ReadsAWeightOfAnotherDtype) {
-  const Array x = rounded(draw({5, 33}, 1), DType::f32);
-  const Array w = rounded(draw({21, 33}, 2), DType::bf16);
-  const Tensor y = linear(make_tensor(x, DType::f32), make_tensor(w, DType::bf16));
-  EXPECT_EQ(y.dtype(), DType::f32);
-  expect_close(y, linear_reference(std::vector<Array>{x, w}), {1.3e-6, 1e-5}, "f32 x, bf16 weight");
+  // More rows than are widened at a time, and not a multiple of them.
+  const Array w = rounded(draw({301, 33}, 2), DType::bf16);
+  const Array bias = rounded(draw({301}, 3), DType::bf16);
+  for (std::int64_t rows : {1, 5}) {
+    const Array x = rounded(draw({rows, 33}, 1), DType::f32);
+    for (bool decomposed : {false, true}) {
+      std::optional<DecomposeScope> scope;
+      if (decomposed) scope.emplace();
+      const Tensor y =
+          linear(make_tensor(x, DType::f32), make_tensor(w, DType::bf16), make_tensor(bias, DType::bf16));
+      EXPECT_EQ(y.dtype(), DType::f32);
+      expect_close(y, linear_reference(std::vector<Array>{x, w, bias}), {1.3e-6, 1e-5}, "f32 x, bf16 weight");
+    }
+  }
+}
+
+TEST(Linear, FrozenWeightsAreNoPartOfTheGradient) {
+  const Tensor x = ones({5, 3});
+  const Tensor weight = ones({4, 3});
+  const Tensor a = ones({2, 3});
+  const Tensor b = ones({4, 2});
+  const std::vector<Tensor> gradients = grad(sum(lora_linear(x, weight, {}, a, b, 2)), {a, b});
+  for (const Node* node : walk(gradients, WalkThrough::everything).order)
+    EXPECT_NE(node, weight.node()) << "the gradients of the adapter depend on the base weight";
 }
 
 TEST(Linear, ErrorsNameTheShapes) {

@@ -43,7 +43,8 @@ TEST(RandomOps, SeedAndStreamAreUsedWhole) {
   const auto first = [](std::uint64_t seed, std::uint64_t stream) {
     return random_uniform(random_key(seed, stream), {1}).item<float>();
   };
-  std::vector<float> values{first(0, 0), first(1, 0), first(1ull << 32, 0), first(0, 1), first(0, 1ull << 32)};
+  std::vector<float> values{first(0, 0), first(1, 0), first(1ull << 32, 0), first(0, 1),
+                            first(0, 1ull << 32)};
   EXPECT_EQ(first(1, 0), values[1]);
   std::sort(values.begin(), values.end());
   EXPECT_EQ(std::adjacent_find(values.begin(), values.end()), values.end());
@@ -117,7 +118,8 @@ TEST(RandomOps, NormalNumbersAreNormal) {
     EXPECT_NEAR(m.mean, 0, 5e-3);
     EXPECT_NEAR(m.variance, 1, 7.1e-3);
     EXPECT_NEAR(m.kurtosis, 3, 2.5e-2);
-    const auto beyond = std::count_if(values.begin(), values.end(), [](double v) { return std::abs(v) > 1.959964; });
+    const auto beyond =
+        std::count_if(values.begin(), values.end(), [](double v) { return std::abs(v) > 1.959964; });
     EXPECT_NEAR(static_cast<double>(beyond) / many, 0.05, 1.1e-3);
     EXPECT_TRUE(std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); }));
   }
@@ -155,11 +157,13 @@ TEST(RandomOps, DropoutsGradientHasTheSameMask) {
 
 TEST(RandomOps, ErrorsSayWhatIsWrong) {
   const Tensor key = random_key(1);
-  expect_error<DTypeError>([&] { random_uniform(key, {2}, DType::i32); }, {"random_uniform", "floating-point", "i32"});
+  expect_error<DTypeError>([&] { random_uniform(key, {2}, DType::i32); },
+                           {"random_uniform", "floating-point", "i32"});
   expect_error<ArgumentError>([&] { random_uniform(ones({2}), {2}); },
                               {"the key must be i64[2]", "not f32[2]", "random_test.cpp:"});
   expect_error<ArgumentError>([&] { random_normal(arange(3), {2}); }, {"not i64[3]"});
-  expect_error<ArgumentError>([&] { dropout(ones({2}), 1, key); }, {"dropout: the probability must be in [0, 1), but is 1"});
+  expect_error<ArgumentError>([&] { dropout(ones({2}), 1, key); },
+                              {"dropout: the probability must be in [0, 1), but is 1"});
   expect_error<ArgumentError>([&] { dropout(ones({2}), -0.1, key); }, {"but is -0.1"});
   expect_error<ArgumentError>([&] { dropout(ones({2}), 0.1, ones({2})); }, {"the key must be i64[2]"});
   expect_error<DTypeError>([&] { dropout(arange(2), 0.1, key); }, {"dropout", "i64"});

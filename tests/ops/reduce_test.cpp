@@ -66,14 +66,18 @@ struct Run {
   std::vector<std::vector<Shape>> shapes;
 };
 
-/// Rows, columns, the middle, everything; none of it a multiple of anything. Some are large enough for several threads.
+/// Rows, columns, the middle, everything; none of it a multiple of anything. Some are large enough for
+/// several threads.
 std::vector<Run> runs(bool empty_too) {
   std::vector<Run> list{
       {"all", {}, false, {{Shape{}}, {{1}}, {{7}}, {{3, 5}}, {{2, 3, 4, 5}}, {{301, 509}}}},
       {"all_kept", {}, true, {{{3, 5}}, {{2, 1, 3}}}},
       {"rows", {-1}, false, {{{5}}, {{3, 7}}, {{2, 3, 1}}, {{5, 1031}}, {{1031, 5}}, {{2, 70001}}}},
       {"rows_kept", {1}, true, {{{3, 7}}, {{1, 1}}}},
-      {"columns", {0}, false, {{{3, 7}}, {{1, 5}}, {{5, 3, 4}}, {{1031, 37}}, {{3001, 9}}, {{70, 777}}, {{3001, 2}}}},
+      {"columns",
+       {0},
+       false,
+       {{{3, 7}}, {{1, 5}}, {{5, 3, 4}}, {{1031, 37}}, {{3001, 9}}, {{70, 777}}, {{3001, 2}}}},
       {"middle", {1}, false, {{{2, 3, 5}}, {{4, 131, 67}}, {{3, 9, 1}}}},
       {"outer_and_inner", {0, -1}, true, {{{2, 3, 5}}, {{17, 33, 65}}}},
       {"two_inner", {1, 2}, false, {{{2, 3, 5}}, {{7, 65, 129}}}},
@@ -87,27 +91,38 @@ std::vector<Run> runs(bool empty_too) {
 }
 
 void add_cases(std::vector<OpCase>& cases, const std::string& name, Reduction op,
-               const std::function<double(const Numbers&)>& reference, bool empty_too, const OpCase& pattern) {
+               const std::function<double(const Numbers&)>& reference, bool empty_too,
+               const OpCase& pattern) {
   for (const Run& run : runs(empty_too)) {
     OpCase op_case = pattern;
     op_case.name = name + "_" + run.name;
     op_case.shapes = run.shapes;
-    op_case.op = [=](std::span<const Tensor> x) { return op(x[0], run.axes, run.keep, SourceLocation::current()); };
-    op_case.reference = [=](std::span<const Array> x) { return reduced(x[0], run.axes, run.keep, reference); };
+    op_case.op = [=](std::span<const Tensor> x) {
+      return op(x[0], run.axes, run.keep, SourceLocation::current());
+    };
+    op_case.reference = [=](std::span<const Array> x) {
+      return reduced(x[0], run.axes, run.keep, reference);
+    };
     cases.push_back(std::move(op_case));
   }
 }
 
 OpCase pattern(Draw draw, std::vector<DType> dtypes = {DType::f64, DType::f32, DType::bf16, DType::f16}) {
   const bool gradient = dtypes[0] == DType::f64;
-  return {.name = {}, .inputs = {{.draw = std::move(draw)}}, .shapes = {}, .op = {}, .reference = {},
-          .dtypes = std::move(dtypes), .gradient = gradient};
+  return {.name = {},
+          .inputs = {{.draw = std::move(draw)}},
+          .shapes = {},
+          .op = {},
+          .reference = {},
+          .dtypes = std::move(dtypes),
+          .gradient = gradient};
 }
 
 std::vector<OpCase> reduction_cases() {
   std::vector<OpCase> cases;
   add_cases(cases, "sum", sum, sum_reference, true, pattern(uniform(-1, 2)));
-  add_cases(cases, "sum_integers", sum, sum_reference, true, pattern(integers(-9, 9), {DType::i64, DType::i32}));
+  add_cases(cases, "sum_integers", sum, sum_reference, true,
+            pattern(integers(-9, 9), {DType::i64, DType::i32}));
   OpCase small = pattern(integers(0, 1), {DType::u8, DType::bool_});
   small.output = DType::i64;
   add_cases(cases, "sum_small", sum, sum_reference, true, small);
@@ -135,7 +150,9 @@ OpCase arg_case(const std::string& name, bool largest, int axis, bool keep) {
   op_case.gradient = false;
   op_case.output = DType::i64;
   op_case.shapes = {{{2, 3, 5}}, {{1, 1, 1}}, {{3, 129, 67}}, {{0, 3, 2}}};
-  op_case.op = [=](std::span<const Tensor> x) { return largest ? argmax(x[0], axis, keep) : argmin(x[0], axis, keep); };
+  op_case.op = [=](std::span<const Tensor> x) {
+    return largest ? argmax(x[0], axis, keep) : argmin(x[0], axis, keep);
+  };
   op_case.reference = [=](std::span<const Array> x) {
     return reduced(x[0], {axis}, keep, [=](const Numbers& group) { return first_best(group, largest); });
   };
@@ -163,7 +180,8 @@ const bool others_registered = register_op_cases(
     "ReduceOps",
     {arg_case("argmax_last", true, -1, false), arg_case("argmax_middle", true, 1, true),
      arg_case("argmin_last", false, 2, true), arg_case("argmin_middle", false, 1, false),
-     cumsum_case("cumsum_last", -1, pattern(uniform(-1, 1))), cumsum_case("cumsum_first", 0, pattern(uniform(-1, 1))),
+     cumsum_case("cumsum_last", -1, pattern(uniform(-1, 1))),
+     cumsum_case("cumsum_first", 0, pattern(uniform(-1, 1))),
      cumsum_case("cumsum_middle", 1, pattern(uniform(-1, 1))),
      cumsum_case("cumsum_integers", 1, pattern(integers(0, 1), {DType::i64, DType::i32, DType::u8}))});
 
@@ -219,16 +237,19 @@ TEST(ReduceOps, NanWinsAndInfinitiesCount) {
 TEST(ReduceOps, GradientsOfTiesAreSharedEqually) {
   const Tensor x = doubles({2, 5, 5, 5, 1, 0}, {2, 3}).eval();
   expect_close(grad(sum(max(x, {1})), {x})[0], {{2, 3}, {0, 0.5, 0.5, 1, 0, 0}}, {}, "max");
-  expect_close(grad(max(x), {x})[0], {{2, 3}, {0, 1.0 / 3, 1.0 / 3, 1.0 / 3, 0, 0}}, {1e-15, 0}, "max of all");
+  expect_close(grad(max(x), {x})[0], {{2, 3}, {0, 1.0 / 3, 1.0 / 3, 1.0 / 3, 0, 0}}, {1e-15, 0},
+               "max of all");
 }
 
 TEST(ReduceOps, LogsumexpIsStable) {
-  const Tensor x = doubles({1000, 1000, -infinity, -infinity, infinity, 1, nan, 1, -1000, -infinity}, {5, 2}).eval();
+  const Tensor x =
+      doubles({1000, 1000, -infinity, -infinity, infinity, 1, nan, 1, -1000, -infinity}, {5, 2}).eval();
   const Array expected{{5}, {1000 + std::log(2.0), -infinity, infinity, nan, -1000}};
   expect_close(logsumexp(x, {1}), expected, {1e-12, 0}, "f64");
   expect_close(logsumexp(cast(x, DType::f32), {1}), expected, {1e-6, 0}, "f32");
   const Tensor impossible = full({2}, -infinity, DType::f64).eval();
-  expect_close(grad(logsumexp(impossible), {impossible})[0], {{2}, {0, 0}}, {}, "gradient of an impossible row");
+  expect_close(grad(logsumexp(impossible), {impossible})[0], {{2}, {0, 0}}, {},
+               "gradient of an impossible row");
 }
 
 TEST(ReduceOps, IntegersWrapAndSmallOnesWiden) {
@@ -245,15 +266,21 @@ TEST(ReduceOps, HalfPrecisionMeansDoNotOverflow) {
 
 TEST(ReduceOps, ErrorsSayWhatIsWrong) {
   const Tensor x = ones({2, 3});
-  expect_error<ShapeError>([&] { sum(x, {2}); }, {"sum: axis 2 is out of range", "f32[2, 3]", "reduce_test.cpp:"});
+  expect_error<ShapeError>([&] { sum(x, {2}); },
+                           {"sum: axis 2 is out of range", "f32[2, 3]", "reduce_test.cpp:"});
   expect_error<ShapeError>([&] { mean(x, {0, -2}); }, {"mean: axis -2 is named twice in (0, -2)"});
   expect_error<DTypeError>([&] { mean(arange(3)); }, {"mean", "floating-point", "i64"});
   expect_error<DTypeError>([&] { logsumexp(arange(3)); }, {"logsumexp", "i64"});
-  expect_error<ShapeError>([&] { max(zeros({2, 0}), {1}); }, {"max: nothing to choose from", "[2, 0]", "axes (1)"});
+  expect_error<ShapeError>(
+      [&] {
+        max(zeros({2, 0}), {1});
+      },
+      {"max: nothing to choose from", "[2, 0]", "axes (1)"});
   expect_error<ShapeError>([&] { min(zeros({0})); }, {"min: nothing to choose from"});
   expect_error<ShapeError>([&] { argmax(zeros({2, 0}), 1); }, {"argmax: nothing to choose from", "axis 1"});
   expect_error<ShapeError>([&] { argmin(x, 2); }, {"argmin: axis 2 is out of range"});
-  expect_error<ShapeError>([&] { argmax(Tensor::scalar(1.0f)); }, {"argmax: axis -1 is out of range for shape []"});
+  expect_error<ShapeError>([&] { argmax(Tensor::scalar(1.0f)); },
+                           {"argmax: axis -1 is out of range for shape []"});
   expect_error<ShapeError>([&] { cumsum(x, -3); }, {"cumsum: axis -3 is out of range"});
   expect_error<DTypeError>([&] { cumsum(ones({2}, DType::bool_)); }, {"not bool"});
 }

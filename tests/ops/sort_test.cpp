@@ -40,16 +40,19 @@ Array sorted(const Array& x, int axis, bool descending, std::int64_t keep, bool 
   });
 }
 
-const std::vector<std::vector<Shape>> shapes{{{7}}, {{1}}, {{3, 5}}, {{2, 0}}, {{0, 2}}, {{2, 3, 4}}, {{3, 9, 7}}};
+const std::vector<std::vector<Shape>> shapes{{{7}},    {{1}},       {{3, 5}},   {{2, 0}},
+                                             {{0, 2}}, {{2, 3, 4}}, {{3, 9, 7}}};
 
-OpCase argsort_case(const std::string& name, int axis, bool descending, Draw draw, std::vector<DType> dtypes) {
+OpCase argsort_case(const std::string& name, int axis, bool descending, Draw draw,
+                    std::vector<DType> dtypes) {
   return {.name = name,
           .inputs = {{.draw = std::move(draw)}},
           .shapes = shapes,
           .op = [=](std::span<const Tensor> x) { return argsort(x[0], axis, descending); },
-          .reference = [=](std::span<const Array> x) {
-            return sorted(x[0], axis, descending, x[0].shape.dim(axis), true);
-          },
+          .reference =
+              [=](std::span<const Array> x) {
+                return sorted(x[0], axis, descending, x[0].shape.dim(axis), true);
+              },
           .dtypes = std::move(dtypes),
           .output = DType::i64,
           .gradient = false};
@@ -60,9 +63,10 @@ OpCase sort_case(const std::string& name, int axis, bool descending) {
           .inputs = {{.draw = uniform(-9, 9)}},
           .shapes = shapes,
           .op = [=](std::span<const Tensor> x) { return sort(x[0], axis, descending); },
-          .reference = [=](std::span<const Array> x) {
-            return sorted(x[0], axis, descending, x[0].shape.dim(axis), false);
-          },
+          .reference =
+              [=](std::span<const Array> x) {
+                return sorted(x[0], axis, descending, x[0].shape.dim(axis), false);
+              },
           .tolerance = exact};
 }
 
@@ -78,15 +82,16 @@ const std::vector<DType> floats{DType::f64, DType::f32, DType::bf16, DType::f16}
 const Draw special = cycle({0.0, -0.0, nan, 1, -infinity, 2, -1, infinity, -0.0, 1, nan, 0.0, -2});
 
 const bool registered = register_op_cases(
-    "SortOps", {argsort_case("argsort_ties", -1, false, integers(0, 3), all_dtypes),
-                argsort_case("argsort_ties_descending", -1, true, integers(0, 3), all_dtypes),
-                argsort_case("argsort_first", 0, false, integers(0, 90), all_dtypes),
-                argsort_case("argsort_signed", -1, false, integers(-50, 50), {DType::i64, DType::i32}),
-                argsort_case("argsort_signed_descending", 0, true, integers(-50, 50), {DType::i64, DType::i32}),
-                argsort_case("argsort_special", -1, false, special, floats),
-                argsort_case("argsort_special_descending", -1, true, special, floats),
-                sort_case("sort", -1, false), sort_case("sort_descending", -1, true), sort_case("sort_first", 0, false),
-                topk_case("topk", -1, 3), topk_case("topk_first", 0, 4), topk_case("topk_none", -1, 0)});
+    "SortOps",
+    {argsort_case("argsort_ties", -1, false, integers(0, 3), all_dtypes),
+     argsort_case("argsort_ties_descending", -1, true, integers(0, 3), all_dtypes),
+     argsort_case("argsort_first", 0, false, integers(0, 90), all_dtypes),
+     argsort_case("argsort_signed", -1, false, integers(-50, 50), {DType::i64, DType::i32}),
+     argsort_case("argsort_signed_descending", 0, true, integers(-50, 50), {DType::i64, DType::i32}),
+     argsort_case("argsort_special", -1, false, special, floats),
+     argsort_case("argsort_special_descending", -1, true, special, floats), sort_case("sort", -1, false),
+     sort_case("sort_descending", -1, true), sort_case("sort_first", 0, false), topk_case("topk", -1, 3),
+     topk_case("topk_first", 0, 4), topk_case("topk_none", -1, 0)});
 
 TEST(SortOps, ALongLineIsSorted) {
   constexpr std::int64_t count = 100003;
@@ -110,9 +115,11 @@ TEST(SortOps, ExtremeIntegersAreInOrder) {
 
 TEST(SortOps, ErrorsSayWhatIsWrong) {
   const Tensor x = ones({2, 3});
-  expect_error<ShapeError>([&] { argsort(x, 2); }, {"argsort: axis 2 is out of range for shape [2, 3]", "sort_test.cpp:"});
+  expect_error<ShapeError>([&] { argsort(x, 2); },
+                           {"argsort: axis 2 is out of range for shape [2, 3]", "sort_test.cpp:"});
   expect_error<ShapeError>([&] { sort(Tensor::scalar(1.0f)); }, {"axis -1 is out of range for shape []"});
-  expect_error<ArgumentError>([&] { topk(x, 4); }, {"topk: k is 4, but axis -1 has 3 elements", "sort_test.cpp:"});
+  expect_error<ArgumentError>([&] { topk(x, 4); },
+                              {"topk: k is 4, but axis -1 has 3 elements", "sort_test.cpp:"});
   expect_error<ArgumentError>([&] { topk(x, -1, 0); }, {"k is -1, but axis 0 has 2"});
 }
 

@@ -66,6 +66,8 @@ TEST(Malformed, FieldsAreNamed) {
        "model.vocab.a must be between 0 and 65546, but is 18446744073709551615."},
       {"id given twice", [](json& d) { d["model"]["vocab"]["b"] = 0; },
        "model.vocab.b gives 'b' the id 0, which 'a' has."},
+      {"merges are an object", [](json& d) { d["model"]["merges"] = json::object(); },
+       "model.merges must be an array, but is object."},
       {"merge is one word", [](json& d) { d["model"]["merges"][1] = "abab"; },
        "model.merges[1] must be two tokens with one space between them, but is 'abab'."},
       {"merge is three words", [](json& d) { d["model"]["merges"][1] = "a b a"; },

@@ -67,9 +67,10 @@ TEST_P(GoldenLora, FirstGradientsAgree) {
     ASSERT_EQ(theirs.size(), ours.size());
     float largest = 0;
     for (float g : theirs) largest = std::max(largest, std::abs(g));
-    // Relative to the tensor's largest element: small ones are differences of large terms.
+    // rtol 1e-4. Small elements are differences of terms as large as the largest: against float64, f32 is off
+    // by up to 6e-6 of the largest here, and the reference, which is f32 too, by 1e-6.
     for (std::size_t k = 0; k < ours.size(); ++k)
-      EXPECT_NEAR(ours[k], theirs[k], 1e-4 * std::abs(theirs[k]) + 1e-6 * largest) << name << " " << k;
+      EXPECT_NEAR(ours[k], theirs[k], 1e-4 * std::abs(theirs[k]) + 1e-5 * largest) << name << " " << k;
   }
 }
 

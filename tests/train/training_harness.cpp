@@ -68,7 +68,7 @@ Dataset tiny_data(int documents, int seed) {
   std::string lines;
   for (int i = 0; i < documents; ++i) {
     std::string text;
-    for (std::uint32_t n = 5 + generator() % 30; n > 0; --n)
+    for (auto n = 5 + generator() % 30; n > 0; --n)
       text += static_cast<char>('a' + generator() % 26);
     lines += "{\"text\": \"" + text + "\"}\n";
   }

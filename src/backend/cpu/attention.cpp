@@ -1,5 +1,7 @@
 #include <omp.h>
 
+#include <algorithm>
+
 #include "backend/cpu/attention_tile.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/parallel.h"

@@ -8,7 +8,8 @@
 
 namespace wick {
 
-/// Calls f.template operator()<T>() with the element type T of `dtype`: visit_dtype(dtype, [&]<typename T>() { ... }).
+/// Calls f.template operator()<T>() with the element type T of `dtype`: visit_dtype(dtype, [&]<typename T>()
+/// { ... }).
 template <typename F>
 decltype(auto) visit_dtype(DType dtype, const F& f) {
   switch (dtype) {

@@ -50,9 +50,11 @@ std::unique_ptr<const DnnlMatmul> DnnlMatmul::make(const MatmulProblem& problem,
   auto parts = std::make_unique<Parts>();
   const std::size_t rank = problem.batch.size();
   std::size_t split = rank - std::min(rank, inner_batch_dims);
-  // A dimension that repeats both operands has no form in oneDNN.
-  for (std::size_t i = split; i < rank; ++i)
-    if (problem.batch[i].a == 0 && problem.batch[i].b == 0) split = i + 1;
+  // Dimensions that oneDNN has no form for: one that repeats both operands, or is walked backwards.
+  for (std::size_t i = split; i < rank; ++i) {
+    const auto& dim = problem.batch[i];
+    if ((dim.a == 0 && dim.b == 0) || dim.a < 0 || dim.b < 0) split = i + 1;
+  }
   Dims a_dims;
   Dims b_dims;
   Dims c_dims;
@@ -81,13 +83,13 @@ std::unique_ptr<const DnnlMatmul> DnnlMatmul::make(const MatmulProblem& problem,
   parts->c_step = c_dims.size() > 2 ? c_strides[0] * c_dims[0] : problem.m * c_row_stride;
   parts->element = static_cast<std::int64_t>(size_of(dtype));
 
-  const auto type = data_type(dtype);
-  parts->a = {a_dims, type, a_strides};
-  parts->b = {b_dims, type, b_strides};
-  parts->c = {c_dims, type, c_strides};
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   try {
+    const auto type = data_type(dtype);
+    parts->a = {a_dims, type, a_strides};
+    parts->b = {b_dims, type, b_strides};
+    parts->c = {c_dims, type, c_strides};
     std::optional<dnnl::matmul::desc> desc;
     if (bias) {
       Dims bias_dims(c_dims.size(), 1);

@@ -41,8 +41,9 @@ class ConcatKernel final : public Kernel {
     const std::int64_t step = bytes_of(inner_elements(request.output.shape(), axis), dtype);
     std::int64_t start = 0;
     for (const Slot& input : request.inputs) {
-      parts_.push_back({StridedCopy(input.shape(), dtype, input.layout.strides, request.output.layout.strides),
-                        start * step});
+      parts_.push_back(
+          {StridedCopy(input.shape(), dtype, input.layout.strides, request.output.layout.strides),
+           start * step});
       start += input.shape()[axis];
     }
   }
@@ -82,7 +83,8 @@ class PadKernel final : public Kernel {
  private:
   /// One value, repeated over `count` positions along the axis.
   StridedCopy border_layout(const Slot& output, std::int64_t count) const {
-    return {output.shape().with(static_cast<int>(attrs_.axis), count), dtype_, Strides{}, output.layout.strides};
+    return {output.shape().with(static_cast<int>(attrs_.axis), count), dtype_, Strides{},
+            output.layout.strides};
   }
 
   PadAttrs attrs_;
@@ -100,7 +102,8 @@ class SliceUpdateKernel final : public Kernel {
   explicit SliceUpdateKernel(const KernelRequest& request)
       : dtype_(request.output.dtype),
         start_type_(request.inputs[2].dtype),
-        whole_(request.output.shape(), dtype_, request.inputs[0].layout.strides, request.output.layout.strides),
+        whole_(request.output.shape(), dtype_, request.inputs[0].layout.strides,
+               request.output.layout.strides),
         window_(request.inputs[1].shape(), dtype_, request.inputs[1].layout.strides,
                 request.output.layout.strides) {
     const auto axis = static_cast<int>(request.attrs.as<AxisAttrs>().axis);

@@ -5,8 +5,8 @@
 
 namespace wick {
 
-/// Philox-4x32-10: four random words as a function of a counter and a key (Salmon et al. 2011, "Parallel random
-/// numbers: as easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405).
+/// Philox-4x32-10: four random words as a function of a counter and a key (Salmon et al. 2011, "Parallel
+/// random numbers: as easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405).
 constexpr std::array<std::uint32_t, 4> philox_4x32_10(std::array<std::uint32_t, 4> counter,
                                                       std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {

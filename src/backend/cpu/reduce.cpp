@@ -15,9 +15,10 @@ namespace {
 using Walk = StridedWalk<1>;
 
 constexpr std::int64_t tile_elements = 1024;
-constexpr std::int64_t most_width = 256;        // outputs of a unit of work
-constexpr std::int64_t few_units = 64;          // below, the reduced dimensions are split too
-constexpr std::int64_t part_elements = 32768;   // at least, in a part of the reduced dimensions
+constexpr std::int64_t most_width = 256;       // outputs of a unit of work
+constexpr std::int64_t few_reduced = 16;       // below, a call for each output costs more than a strided load
+constexpr std::int64_t few_units = 64;         // below, the reduced dimensions are split too
+constexpr std::int64_t part_elements = 32768;  // at least, in a part of the reduced dimensions
 constexpr std::int64_t thread_elements = 16384;
 
 /// The dimensions of the input that are reduced, or those that are not.
@@ -26,14 +27,15 @@ Walk select_dims(const KernelRequest& request, bool reduced) {
   const Layout& layout = request.inputs[0].layout;
   std::vector<Walk::Dim> dims;
   for (int d = 0; d < layout.shape.rank(); ++d)
-    if (attrs.reduces(d) == reduced) dims.push_back({layout.shape[d], {layout.strides[static_cast<std::size_t>(d)]}});
+    if (attrs.reduces(d) == reduced)
+      dims.push_back({layout.shape[d], {layout.strides[static_cast<std::size_t>(d)]}});
   return Walk(dims);
 }
 
-/// sum, max and min over any axes of any layout. Outputs are worked on in units: neighbours along the innermost kept
-/// dimension. A unit goes through the reduced elements either output by output, or, where the kept dimension is denser
-/// in memory, row by row for all its outputs at once. How the work is split depends on shapes only, so the result does
-/// not depend on the number of threads.
+/// sum, max and min over any axes of any layout. Outputs are worked on in units: neighbours along the
+/// innermost kept dimension. A unit goes through the reduced elements either output by output, or, where the
+/// kept dimension is denser in memory, row by row for all its outputs at once. How the work is split depends
+/// on shapes only, so the result does not depend on the number of threads.
 class ReduceKernel final : public Kernel {
  public:
   explicit ReduceKernel(const KernelRequest& request)
@@ -44,13 +46,15 @@ class ReduceKernel final : public Kernel {
         kept_(select_dims(request, false)),
         reduced_(select_dims(request, true)) {
     const Walk::Dim line = kept_.run();
-    by_rows_ = line.size >= 8 && std::abs(line.strides[0]) < std::abs(reduced_.run().strides[0]);
+    const bool denser = std::abs(line.strides[0]) < std::abs(reduced_.run().strides[0]);
+    by_rows_ = line.size >= 8 && (denser || reduced_.count() < few_reduced);
     line_ = by_rows_ ? line.size : kept_.count();
     width_ = by_rows_ ? most_width : std::clamp<std::int64_t>(kept_.count() / few_units, 1, most_width);
     units_a_line_ = (line_ + width_ - 1) / width_;
     units_ = line_ > 0 ? kept_.count() / line_ * units_a_line_ : 0;
     if (units_ > 0 && units_ < few_units)
-      parts_ = std::clamp<std::int64_t>(kept_.count() * reduced_.count() / part_elements, 1, few_units / units_);
+      parts_ =
+          std::clamp<std::int64_t>(kept_.count() * reduced_.count() / part_elements, 1, few_units / units_);
     parts_ = std::clamp<std::int64_t>(reduced_.count(), 1, parts_);
   }
 
@@ -100,9 +104,10 @@ class ReduceKernel final : public Kernel {
     else
       add_outputs(x, outputs, begin, end, totals);
     if (parts_ == 1)
-      tiles_.store(totals, output_dtype_,
-                   static_cast<std::byte*>(output) + outputs.first * static_cast<std::int64_t>(size_of(output_dtype_)),
-                   static_cast<std::size_t>(outputs.count));
+      tiles_.store(
+          totals, output_dtype_,
+          static_cast<std::byte*>(output) + outputs.first * static_cast<std::int64_t>(size_of(output_dtype_)),
+          static_cast<std::size_t>(outputs.count));
   }
 
   const std::byte* element(const std::byte* x, std::int64_t offset) const {
@@ -116,13 +121,15 @@ class ReduceKernel final : public Kernel {
     return tile;
   }
 
-  void add_outputs(const std::byte* x, Unit outputs, std::int64_t begin, std::int64_t end, void* totals) const {
+  void add_outputs(const std::byte* x, Unit outputs, std::int64_t begin, std::int64_t end,
+                   void* totals) const {
     const std::int64_t kept_stride = kept_.run().strides[0];
     std::int64_t i = 0;
-    kept_.for_each_run(outputs.first, outputs.first + outputs.count, [&](const Walk::Offsets& at, std::int64_t length) {
-      for (std::int64_t k = 0; k < length; ++k, ++i)
-        add_output(element(x, at[0] + k * kept_stride), begin, end, total_at(totals, i));
-    });
+    kept_.for_each_run(outputs.first, outputs.first + outputs.count,
+                       [&](const Walk::Offsets& at, std::int64_t length) {
+                         for (std::int64_t k = 0; k < length; ++k, ++i)
+                           add_output(element(x, at[0] + k * kept_stride), begin, end, total_at(totals, i));
+                       });
   }
 
   void add_output(const std::byte* x, std::int64_t begin, std::int64_t end, void* total) const {
@@ -133,7 +140,8 @@ class ReduceKernel final : public Kernel {
       const std::int64_t step = direct ? length : tile_elements;
       for (std::int64_t i = 0; i < length; i += step) {
         const std::int64_t n = std::min(step, length - i);
-        tiles_.reduce(loaded(element(x, at[0] + i * stride), stride, n, tile), static_cast<std::size_t>(n), total);
+        tiles_.reduce(loaded(element(x, at[0] + i * stride), stride, n, tile), static_cast<std::size_t>(n),
+                      total);
       }
     });
   }
@@ -149,7 +157,8 @@ class ReduceKernel final : public Kernel {
     tiles_.start_blocks(blocks, n);
     reduced_.for_each_run(begin, end, [&](const Walk::Offsets& at, std::int64_t length) {
       for (std::int64_t r = 0; r < length; ++r) {
-        tiles_.accumulate(loaded(element(first, at[0] + r * stride), kept_stride, outputs.count, tile), blocks, n);
+        tiles_.accumulate(loaded(element(first, at[0] + r * stride), kept_stride, outputs.count, tile),
+                          blocks, n);
         if (++in_block < reduce_block) continue;
         tiles_.fold(blocks, totals, n);
         tiles_.start_blocks(blocks, n);
@@ -173,7 +182,9 @@ class ReduceKernel final : public Kernel {
   std::int64_t parts_ = 1;  // of the reduced elements, each with totals of its own
 };
 
-std::unique_ptr<Kernel> prepare(const KernelRequest& request) { return std::make_unique<ReduceKernel>(request); }
+std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
+  return std::make_unique<ReduceKernel>(request);
+}
 
 constexpr KernelEntry entries[] = {
     {.op = "sum", .prepare = prepare, .layouts = InputLayouts::strided},

@@ -15,8 +15,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace wick::HWY_NAMESPACE {
 
-// Plain loops over arrays of fixed length: the compiler vectorises them for the instruction set, and the order of the
-// additions is the same for all of them.
+// Plain loops over arrays of fixed length: the compiler vectorises them for the instruction set, and the
+// order of the additions is the same for all of them.
 
 template <typename T>
 struct Sum {
@@ -35,9 +35,9 @@ struct Max {
   using Element = T;
   using Block = T;
   using Total = T;
-  static constexpr T start = std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity()
-                                                         : std::numeric_limits<T>::lowest();
-  static HWY_INLINE T apply(T a, T b) { return (b > a) | (b != b) ? b : a; }
+  static constexpr T start =
+      std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
+  static HWY_INLINE T apply(T a, T b) { return ((b > a) | (b != b)) ? b : a; }
 };
 
 template <typename T>
@@ -47,7 +47,7 @@ struct Min {
   using Total = T;
   static constexpr T start =
       std::is_floating_point_v<T> ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
-  static HWY_INLINE T apply(T a, T b) { return (b < a) | (b != b) ? b : a; }
+  static HWY_INLINE T apply(T a, T b) { return ((b < a) | (b != b)) ? b : a; }
 };
 
 template <typename R>
@@ -138,7 +138,9 @@ namespace wick {
 
 HWY_EXPORT(FindTiles);
 
-const ReduceTiles& reduce_tiles(std::string_view op, DType type) { return HWY_DYNAMIC_DISPATCH(FindTiles)(op, type); }
+const ReduceTiles& reduce_tiles(std::string_view op, DType type) {
+  return HWY_DYNAMIC_DISPATCH(FindTiles)(op, type);
+}
 
 }  // namespace wick
 #endif

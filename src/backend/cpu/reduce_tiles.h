@@ -5,9 +5,9 @@
 
 #include "wick/dtype.h"
 
-// The arithmetic of reductions, on short contiguous arrays of a compute type (see elementwise_tiles.h). Three kinds of
-// numbers: elements; blocks, sums of few elements that fit a vector register; totals, wide enough for any number of
-// blocks (f64 for a sum of f32, so that the error does not grow with the count).
+// The arithmetic of reductions, on short contiguous arrays of a compute type (see elementwise_tiles.h). Three
+// kinds of numbers: elements; blocks, sums of few elements that fit a vector register; totals, wide enough
+// for any number of blocks (f64 for a sum of f32, so that the error does not grow with the count).
 namespace wick {
 
 /// The most elements or rows that go into a block before it goes into a total.

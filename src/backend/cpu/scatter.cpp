@@ -68,8 +68,8 @@ void scatter_lines(const Geometry& g, const std::int64_t* indices, const T* upda
   });
 }
 
-/// What index_add, scatter_add and scatter share. The output may lie in x, or in updates of the same shape: those are
-/// copied first.
+/// What index_add, scatter_add and scatter share. The output may lie in x, or in updates of the same shape:
+/// those are copied first.
 template <typename Update>
 class ScatterKernel final : public Kernel {
  public:

@@ -13,7 +13,8 @@
 namespace wick {
 namespace {
 
-/// An unsigned number that orders as the element does; equal elements (zeros of both signs, NaNs) get the same one.
+/// An unsigned number that orders as the element does; equal elements (zeros of both signs, NaNs) get the
+/// same one.
 template <typename T>
 std::uint32_t order_key(T value) {
   if constexpr (std::is_integral_v<T>) {
@@ -46,7 +47,8 @@ bool before(T a, T b) {
 }
 
 template <typename T>
-void sort_positions(const T* x, std::int64_t stride, std::int64_t count, bool descending, std::uint64_t* out) {
+void sort_positions(const T* x, std::int64_t stride, std::int64_t count, bool descending,
+                    std::uint64_t* out) {
   std::iota(out, out + count, std::uint64_t{0});
   const auto at = [&](std::uint64_t i) { return wide(x[static_cast<std::int64_t>(i) * stride]); };
   std::sort(out, out + count, [&](std::uint64_t a, std::uint64_t b) {
@@ -66,7 +68,9 @@ class ArgsortKernel final : public Kernel {
         walk_(request.inputs[0].layout, static_cast<int>(request.attrs.as<SortAttrs>().axis)) {}
 
   std::size_t scratch_bytes() const override {
-    return walk_.inner == 1 ? 0 : static_cast<std::size_t>(walk_.lines.count() * walk_.length) * sizeof(std::uint64_t);
+    return walk_.inner == 1
+               ? 0
+               : static_cast<std::size_t>(walk_.lines.count() * walk_.length) * sizeof(std::uint64_t);
   }
 
   void run(const void* const* inputs, void* output, void* scratch) const override {
@@ -102,7 +106,9 @@ class ArgsortKernel final : public Kernel {
   LineWalk walk_;
 };
 
-std::unique_ptr<Kernel> prepare(const KernelRequest& request) { return std::make_unique<ArgsortKernel>(request); }
+std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
+  return std::make_unique<ArgsortKernel>(request);
+}
 
 constexpr KernelEntry entries[] = {
     {.op = "argsort", .prepare = prepare, .layouts = InputLayouts::strided},

@@ -9,7 +9,6 @@ namespace wick {
 namespace {
 
 constexpr std::int64_t grain = 16384;  // elements that are worth a thread
-constexpr std::int64_t tile = 16;      // side of a transposed block: its lines stay in the first-level cache
 
 template <typename Word>
 void copy_run(const Word* source, std::int64_t source_stride, Word* target, std::int64_t target_stride,
@@ -20,6 +19,26 @@ void copy_run(const Word* source, std::int64_t source_stride, Word* target, std:
     std::fill_n(target, count, *source);
   } else {
     for (std::int64_t i = 0; i < count; ++i) target[i * target_stride] = source[i * source_stride];
+  }
+}
+
+/// A tile is a cache line wide. It goes through a buffer so that its lines are read and written whole: rows
+/// that lie a power of two apart share the sets of a cache and would push each other out.
+template <typename Word>
+constexpr std::int64_t tile_side = static_cast<std::int64_t>(64 / sizeof(Word));
+
+constexpr std::int64_t block_side = 256;
+
+template <typename Word>
+void turn_tile(const Word* source, std::int64_t source_step, Word* target, std::int64_t target_step,
+               std::int64_t rows, std::int64_t columns) {
+  Word tile[tile_side<Word>][tile_side<Word>];
+  for (std::int64_t r = 0; r < rows; ++r)
+    std::memcpy(tile[r], source + r * source_step, static_cast<std::size_t>(columns) * sizeof(Word));
+  for (std::int64_t c = 0; c < columns; ++c) {
+    Word line[tile_side<Word>];
+    for (std::int64_t r = 0; r < rows; ++r) line[r] = tile[r][c];
+    std::memcpy(target + c * target_step, line, static_cast<std::size_t>(rows) * sizeof(Word));
   }
 }
 
@@ -49,28 +68,35 @@ void StridedCopy::copy_runs(const Word* source, Word* target) const {
   });
 }
 
+/// Blocks are turned tile by tile: one tile after another in memory would touch new pages all the time.
 template <typename Word>
-void StridedCopy::copy_tiles(const Word* source, Word* target) const {
+void StridedCopy::copy_blocks(const Word* source, Word* target) const {
+  constexpr std::int64_t tile = tile_side<Word>;
   const Walk::Dim rows = walk_.run();
-  const std::int64_t bands = (columns_.size + tile - 1) / tile;
-  const std::int64_t source_step = rows.strides[from];
-  const std::int64_t target_step = columns_.strides[to];
-  const std::int64_t band_elements = tile * rows.size;
-  parallel_for(outer_.count() * bands, std::max<std::int64_t>(1, grain / band_elements),
+  const std::int64_t row_blocks = (rows.size + block_side - 1) / block_side;
+  const std::int64_t column_blocks = (columns_.size + block_side - 1) / block_side;
+  const auto copy_block = [&](std::int64_t block) {
+    const Walk::Offsets at = outer_.offsets_at(block / (row_blocks * column_blocks));
+    const std::int64_t first_row = block / column_blocks % row_blocks * block_side;
+    const std::int64_t first_column = block % column_blocks * block_side;
+    const std::int64_t last_row = std::min(rows.size, first_row + block_side);
+    const std::int64_t last_column = std::min(columns_.size, first_column + block_side);
+    for (std::int64_t c = first_column; c < last_column; c += tile)
+      for (std::int64_t r = first_row; r < last_row; r += tile) {
+        const Word* const from_tile = source + at[from] + r * rows.strides[from] + c;
+        Word* const to_tile = target + at[to] + c * columns_.strides[to] + r;
+        const std::int64_t height = std::min(tile, last_row - r);
+        const std::int64_t width = std::min(tile, last_column - c);
+        if (height == tile && width == tile)
+          turn_tile(from_tile, rows.strides[from], to_tile, columns_.strides[to], tile, tile);
+        else
+          turn_tile(from_tile, rows.strides[from], to_tile, columns_.strides[to], height, width);
+      }
+  };
+  const std::int64_t block_elements = std::min(rows.size, block_side) * std::min(columns_.size, block_side);
+  parallel_for(outer_.count() * row_blocks * column_blocks, std::max<std::int64_t>(1, grain / block_elements),
                [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t b = begin; b < end; ++b) {
-                   const Walk::Offsets at = outer_.offsets_at(b / bands);
-                   const std::int64_t first = b % bands * tile;
-                   const std::int64_t columns = std::min(tile, columns_.size - first);
-                   const Word* const block = source + at[from] + first;
-                   Word* const out = target + at[to] + first * target_step;
-                   for (std::int64_t r = 0; r < rows.size; r += tile) {
-                     const std::int64_t r_end = std::min(r + tile, rows.size);
-                     for (std::int64_t c = 0; c < columns; ++c)
-                       for (std::int64_t i = r; i < r_end; ++i)
-                         out[c * target_step + i] = block[c + i * source_step];
-                   }
-                 }
+                 for (std::int64_t block = begin; block < end; ++block) copy_block(block);
                });
 }
 
@@ -80,7 +106,7 @@ void StridedCopy::run(const void* source, void* target) const {
     const auto* const words = static_cast<const Word*>(source);
     auto* const out = static_cast<Word*>(target);
     if (transposes_)
-      copy_tiles(words, out);
+      copy_blocks(words, out);
     else
       copy_runs(words, out);
   });

@@ -23,11 +23,12 @@ class StridedCopy {
   template <typename Word>
   void copy_runs(const Word* source, Word* target) const;
   template <typename Word>
-  void copy_tiles(const Word* source, Word* target) const;
+  void copy_blocks(const Word* source, Word* target) const;
 
   DType dtype_;
   Walk walk_;
-  // A transposition: the source is dense along another dimension (`columns_`) than the target (the innermost).
+  // A transposition: the source is dense along another dimension (`columns_`) than the target (the
+  // innermost).
   bool transposes_ = false;
   Walk::Dim columns_;
   Walk outer_;  // the dimensions but for these two

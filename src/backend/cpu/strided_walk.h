@@ -9,8 +9,8 @@
 
 namespace wick {
 
-/// The positions of a shape in row-major order, with the offset that each has in some operands of different strides.
-/// Dimensions of size 1 are left out, and neighbours that every operand can walk as one are merged.
+/// The positions of a shape in row-major order, with the offset that each has in some operands of different
+/// strides. Dimensions of size 1 are left out, and neighbours that every operand can walk as one are merged.
 template <std::size_t operands>
 class StridedWalk {
  public:
@@ -38,11 +38,13 @@ class StridedWalk {
 
   Offsets offsets_at(std::int64_t position) const {
     Offsets offsets{};
-    for (std::size_t d = rank_; d-- > 0; position /= dims_[d].size) move(offsets, d, position % dims_[d].size);
+    for (std::size_t d = rank_; d-- > 0; position /= dims_[d].size)
+      move(offsets, d, position % dims_[d].size);
     return offsets;
   }
 
-  /// Calls f(offsets, length) on the parts of the positions [begin, end) that lie along the innermost dimension.
+  /// Calls f(offsets, length) on the parts of the positions [begin, end) that lie along the innermost
+  /// dimension.
   template <typename F>
   void for_each_run(std::int64_t begin, std::int64_t end, const F& f) const {
     if (begin >= end) return;

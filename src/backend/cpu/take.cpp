@@ -1,4 +1,6 @@
 #include <cstring>
+#include <span>
+#include <vector>
 
 #include "backend/cpu/dispatch.h"
 #include "backend/cpu/indexing.h"
@@ -14,7 +16,8 @@ using Walk = StridedWalk<1>;
 
 Walk walk_dims(const Layout& layout, int begin, int end) {
   std::vector<Walk::Dim> dims;
-  for (int d = begin; d < end; ++d) dims.push_back({layout.shape[d], {layout.strides[static_cast<std::size_t>(d)]}});
+  for (int d = begin; d < end; ++d)
+    dims.push_back({layout.shape[d], {layout.strides[static_cast<std::size_t>(d)]}});
   return Walk(dims);
 }
 
@@ -41,14 +44,30 @@ class TakeKernel final : public Kernel {
       const auto* const x = static_cast<const Word*>(inputs[0]);
       auto* const out = static_cast<Word*>(output);
       parallel_rows(outer_.count() * count, inner_.count(), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t row = begin; row < end; ++row)
-          copy_inner(x + outer_.offsets_at(row / count)[0] + indices[row % count] * stride_,
-                     out + row * inner_.count());
+        while (begin < end) {
+          const std::int64_t first = begin % count;
+          const std::int64_t last = std::min(count, first + end - begin);
+          const Word* const slices = x + outer_.offsets_at(begin / count)[0];
+          take_slices(slices, std::span(indices + first, indices + last), out + begin * inner_.count());
+          begin += last - first;
+        }
       });
     });
   }
 
  private:
+  template <typename Word>
+  void take_slices(const Word* slices, std::span<const std::int64_t> indices, Word* out) const {
+    if (inner_.count() == 1) {
+      for (std::int64_t index : indices) *out++ = slices[index * stride_];
+      return;
+    }
+    for (std::int64_t index : indices) {
+      copy_inner(slices + index * stride_, out);
+      out += inner_.count();
+    }
+  }
+
   template <typename Word>
   void copy_inner(const Word* from, Word* to) const {
     const std::int64_t stride = inner_.run().strides[0];
@@ -117,7 +136,9 @@ class TakeAlongAxisKernel final : public Kernel {
 
 }  // namespace
 
-std::unique_ptr<Kernel> prepare_take(const KernelRequest& request) { return std::make_unique<TakeKernel>(request); }
+std::unique_ptr<Kernel> prepare_take(const KernelRequest& request) {
+  return std::make_unique<TakeKernel>(request);
+}
 
 std::unique_ptr<Kernel> prepare_take_along_axis(const KernelRequest& request) {
   return std::make_unique<TakeAlongAxisKernel>(request);

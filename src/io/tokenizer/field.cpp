@@ -106,18 +106,19 @@ Field Field::at(const std::string& key) const {
   return *std::move(field);
 }
 
-std::size_t Field::size() const { return value_->size(); }
+std::size_t Field::size() const {
+  if (!is_array()) malformed(fmt::format("must be an array, but is {}", value_->type_name()));
+  return value_->size();
+}
 
 Field Field::element(std::size_t index) const {
-  if (!is_array()) malformed(fmt::format("must be an array, but is {}", value_->type_name()));
   return Field(root_, &(*value_)[index], file_, fmt::format("{}[{}]", path_, index));
 }
 
 std::vector<Field> Field::elements() const {
-  if (!is_array()) malformed(fmt::format("must be an array, but is {}", value_->type_name()));
   std::vector<Field> out;
-  out.reserve(value_->size());
-  for (std::size_t i = 0; i < value_->size(); ++i) out.push_back(element(i));
+  out.reserve(size());
+  for (std::size_t i = 0; i < size(); ++i) out.push_back(element(i));
   return out;
 }
 

@@ -31,8 +31,9 @@ class Field {
   bool has_null(const std::string& key) const;
   std::optional<Field> find(const std::string& key) const;
   Field at(const std::string& key) const;
-  Field element(std::size_t index) const;
+  /// The length of an array, and its element at `index` < size().
   std::size_t size() const;
+  Field element(std::size_t index) const;
   std::vector<Field> elements() const;
   std::vector<std::pair<std::string, Field>> members() const;
 

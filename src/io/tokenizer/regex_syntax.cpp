@@ -23,7 +23,8 @@ struct ClassEscape {
 constexpr std::array<ClassEscape, 4> class_escapes{{
     {'s', R"(\p{White_Space})", R"(\P{White_Space})"},
     {'d', R"(\p{Nd})", R"(\P{Nd})"},
-    // Oniguruma looks Latin-1 up in a table of its own, which counts superscripts and fractions as word characters.
+    // Oniguruma looks Latin-1 up in a table of its own, which counts superscripts and fractions as word
+    // characters.
     {'w', R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})", ""},
     {'h', "0-9A-Fa-f", ""},
 }};
