@@ -32,7 +32,8 @@ struct DeviceInfo {
 /// Every device that this build can use on this machine.
 std::vector<DeviceInfo> devices();
 
-/// Parses "cpu", "cuda" or "cuda:N". Throws DeviceError that lists what there is when it is unknown or absent.
+/// Parses "cpu", "cuda" or "cuda:N". Throws DeviceError that lists what there is when it is unknown or
+/// absent.
 Device device_from_name(std::string_view name);
 
 /// Threads that CPU kernels use from now on, process-wide; at least 1. Throws ArgumentError otherwise.

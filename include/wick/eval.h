@@ -38,21 +38,24 @@ class Evaluation {
 
 /// What an evaluation does with the history of its outputs (the ops that led to them).
 enum class History {
-  /// Keeps it as long as somebody could still ask for a gradient through it, that is, while a handle to any tensor in
+  /// Keeps it as long as somebody could still ask for a gradient through it, that is, while a handle to any
+  /// tensor in
   /// it exists.
   keep,
-  /// Outputs become data, as by `detach`; the memory of inputs to which no other handle exists is reused for outputs.
+  /// Outputs become data, as by `detach`; the memory of inputs to which no other handle exists is reused for
+  /// outputs.
   /// For loops that carry state: optimizer updates, caches.
   drop,
 };
 
 /// Computes every tensor of `outputs` that has no data yet, as one plan, on the calling thread (CPU).
-/// Throws MemoryError when the planned memory cannot be had, DeviceError when tensors of several devices meet.
+/// Throws MemoryError when the planned memory cannot be had, DeviceError when tensors of several devices
+/// meet.
 void eval(std::span<const Tensor> outputs, History history = History::keep);
 void eval(std::initializer_list<Tensor> outputs, History history = History::keep);
 
-/// Plans like `eval`, then returns at once; a worker thread executes in the order of the calls. The tensors may be
-/// used at once, also recorded into further ops and evaluated: whoever needs the data waits for it.
+/// Plans like `eval`, then returns at once; a worker thread executes in the order of the calls. The tensors
+/// may be used at once, also recorded into further ops and evaluated: whoever needs the data waits for it.
 Evaluation eval_async(std::span<const Tensor> outputs, History history = History::keep);
 Evaluation eval_async(std::initializer_list<Tensor> outputs, History history = History::keep);
 

@@ -34,17 +34,19 @@ struct Generation {
   std::vector<std::int32_t> ids;  ///< generated, the end-of-sequence token included when it came
   std::string completion;         ///< text that the generated ids add to the prompt, without special tokens
   std::string text;               ///< the prompt's ids and the generated ones as text: prompt and completion
-  std::string finish_reason;      ///< "eos", "length" (also: the model's positions are used up), "stop", "callback"
+  std::string
+      finish_reason;  ///< "eos", "length" (also: the model's positions are used up), "stop", "callback"
   double prompt_seconds = 0;
   double decode_seconds = 0;
   double tokens_per_second = 0;  ///< generated tokens after the first, over decode_seconds
 };
 
-/// Continues `prompt_ids` token by token with a KV cache. Throws ArgumentError for an empty prompt, ids outside the
-/// vocabulary, or a prompt longer than the model's positions; NumericError when the logits are not finite.
-Generation generate(const Model& model, const Tokenizer& tokenizer, const std::vector<std::int32_t>& prompt_ids,
-                    const GenerateOptions& options, const LoraAdapter* adapter = nullptr,
-                    const TokenCallback& callback = {});
+/// Continues `prompt_ids` token by token with a KV cache. Throws ArgumentError for an empty prompt, ids
+/// outside the vocabulary, or a prompt longer than the model's positions; NumericError when the logits are
+/// not finite.
+Generation generate(const Model& model, const Tokenizer& tokenizer,
+                    const std::vector<std::int32_t>& prompt_ids, const GenerateOptions& options,
+                    const LoraAdapter* adapter = nullptr, const TokenCallback& callback = {});
 /// The same from text, with the tokenizer's special tokens; text that spells a special token is text.
 Generation generate(const Model& model, const Tokenizer& tokenizer, const std::string& prompt,
                     const GenerateOptions& options, const LoraAdapter* adapter = nullptr,

@@ -9,11 +9,11 @@
 
 namespace wick {
 
-/// Records the gradients of the scalar `loss` with respect to each of `params` (reverse mode: each op contributes its
-/// vector-Jacobian product). The results have the shapes and dtypes of `params`; a parameter that the loss does not
-/// depend on gets zeros. Nothing is computed until the gradients are evaluated, best together with the loss.
-/// Throws ShapeError when `loss` is not a scalar of a floating dtype, ArgumentError when a parameter is not floating
-/// or an op on the way has no gradient.
+/// Records the gradients of the scalar `loss` with respect to each of `params` (reverse mode: each op
+/// contributes its vector-Jacobian product). The results have the shapes and dtypes of `params`; a parameter
+/// that the loss does not depend on gets zeros. Nothing is computed until the gradients are evaluated, best
+/// together with the loss. Throws ShapeError when `loss` is not a scalar of a floating dtype, ArgumentError
+/// when a parameter is not floating or an op on the way has no gradient.
 std::vector<Tensor> grad(const Tensor& loss, std::span<const Tensor> params,
                          SourceLocation where = SourceLocation::current());
 std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& params,

@@ -27,14 +27,15 @@ struct LoraLayer {
   double scale = 1;
 };
 
-/// A LoRA adapter (Hu et al. 2021, https://arxiv.org/abs/2106.09685): layers by module name, and the configuration.
+/// A LoRA adapter (Hu et al. 2021, https://arxiv.org/abs/2106.09685): layers by module name, and the
+/// configuration.
 class LoraAdapter {
  public:
-  /// A fresh adapter for `model`: A kaiming-uniform (a = sqrt(5), that is, uniform in +-1/sqrt(in)), B zero, as PEFT
-  /// initialises them. Throws AdapterError when the configuration names no layer of the model.
+  /// A fresh adapter for `model`: A kaiming-uniform (a = sqrt(5), that is, uniform in +-1/sqrt(in)), B zero,
+  /// as PEFT initialises them. Throws AdapterError when the configuration names no layer of the model.
   static LoraAdapter create(const Model& model, const LoraConfig& config, std::uint64_t seed);
-  /// Reads a PEFT directory (adapter_config.json, adapter_model.safetensors). Refused whole, with every mismatch listed
-  /// (AdapterError), when it does not fit the model.
+  /// Reads a PEFT directory (adapter_config.json, adapter_model.safetensors). Refused whole, with every
+  /// mismatch listed (AdapterError), when it does not fit the model.
   static LoraAdapter load(const std::filesystem::path& directory, const Model& model);
   /// Writes a PEFT directory; atomic, file by file.
   void save(const std::filesystem::path& directory) const;
@@ -44,7 +45,8 @@ class LoraAdapter {
   /// The layer of a module, or null.
   const LoraLayer* find(const std::string& module) const;
 
-  /// Trainable tensors, named as in the PEFT file ("base_model.model.<module>.lora_A.weight"), in a fixed order.
+  /// Trainable tensors, named as in the PEFT file ("base_model.model.<module>.lora_A.weight"), in a fixed
+  /// order.
   std::vector<std::pair<std::string, Tensor>> parameters() const;
   /// Replaces a parameter. Throws ArgumentError for an unknown name or another shape.
   void set_parameter(const std::string& name, Tensor value);
@@ -54,8 +56,8 @@ class LoraAdapter {
   std::map<std::string, LoraLayer> layers_;
 };
 
-/// Adds an adapter's scale B A to the weights that it names, in f32, rounded once to the weights' dtype. The result
-/// differs from the unmerged model by that rounding.
+/// Adds an adapter's scale B A to the weights that it names, in f32, rounded once to the weights' dtype. The
+/// result differs from the unmerged model by that rounding.
 void merge(Model& model, const LoraAdapter& adapter);
 /// Takes it away again; in f32 up to rounding the inverse of `merge`.
 void unmerge(Model& model, const LoraAdapter& adapter);
@@ -65,8 +67,8 @@ class AdapterRegistry {
  public:
   explicit AdapterRegistry(const Model& model) : model_(&model) {}
 
-  /// Loads a PEFT directory under `name`. Throws ArgumentError for a name in use, AdapterError for what does not fit;
-  /// then nothing changed.
+  /// Loads a PEFT directory under `name`. Throws ArgumentError for a name in use, AdapterError for what does
+  /// not fit; then nothing changed.
   void load(const std::string& name, const std::filesystem::path& directory);
   void add(const std::string& name, LoraAdapter adapter);
   /// Throws ArgumentError that lists the names for an unknown one.

@@ -13,7 +13,8 @@
 
 namespace wick {
 
-/// Keys and values of the positions seen so far, one pair a layer. A value: copies share until one is advanced.
+/// Keys and values of the positions seen so far, one pair a layer. A value: copies share until one is
+/// advanced.
 struct KvCache {
   struct Layer {
     Tensor k;  ///< [batch, kv_heads, capacity, head_dim]
@@ -28,26 +29,27 @@ struct KvCache {
 struct ModelInput {
   Tensor ids;        ///< i32 or i64 [batch, length]
   Tensor positions;  ///< empty (counted from the cache's length), or i32/i64 [batch, length]
-  /// Empty, or broadcastable to [batch, heads, length, keys]: bool (true = may attend) or floating (added), on top of
-  /// the causal (and window) rule. For padding and packed rows.
+  /// Empty, or broadcastable to [batch, heads, length, keys]: bool (true = may attend) or floating (added),
+  /// on top of the causal (and window) rule. For padding and packed rows.
   Tensor mask;
-  KvCache* cache = nullptr;                   ///< read and advanced when given
-  const LoraAdapter* adapter = nullptr;       ///< added to the linear layers that it names
-  std::optional<Tensor> dropout_key;          ///< training: a key for the adapter's dropout; absent: no dropout
-  bool last_only = false;                     ///< logits of the last position only: [batch, 1, vocab]
+  KvCache* cache = nullptr;              ///< read and advanced when given
+  const LoraAdapter* adapter = nullptr;  ///< added to the linear layers that it names
+  std::optional<Tensor> dropout_key;     ///< training: a key for the adapter's dropout; absent: no dropout
+  bool last_only = false;                ///< logits of the last position only: [batch, 1, vocab]
 };
 
-/// A decoder-only transformer (Llama 2/3, Mistral, Qwen2/2.5, Qwen3), configured from a Hugging Face directory. The
-/// parameters are named as in the Hugging Face checkpoint, e.g. "model.layers.0.self_attn.q_proj.weight" [out, in].
-/// Not thread-safe for changes; `forward` may run on several threads while nobody changes parameters.
+/// A decoder-only transformer (Llama 2/3, Mistral, Qwen2/2.5, Qwen3), configured from a Hugging Face
+/// directory. The parameters are named as in the Hugging Face checkpoint, e.g.
+/// "model.layers.0.self_attn.q_proj.weight" [out, in]. Not thread-safe for changes; `forward` may run on
+/// several threads while nobody changes parameters.
 class Model {
  public:
-  /// Reads config.json and the weights of `directory` (single or sharded safetensors, mapped, not copied). With
-  /// `dtype`, weights of another floating dtype are converted. Throws ConfigError for what is not supported,
-  /// FormatError that lists tensors that are missing, of wrong shape, or left over.
+  /// Reads config.json and the weights of `directory` (single or sharded safetensors, mapped, not copied).
+  /// With `dtype`, weights of another floating dtype are converted. Throws ConfigError for what is not
+  /// supported, FormatError that lists tensors that are missing, of wrong shape, or left over.
   static Model load(const std::filesystem::path& directory, std::optional<DType> dtype = {});
-  /// Random weights as the Hugging Face classes initialise them: normal with standard deviation `initializer_range`
-  /// (config), norms 1, biases 0. Reproducible from the seed.
+  /// Random weights as the Hugging Face classes initialise them: normal with standard deviation
+  /// `initializer_range` (config), norms 1, biases 0. Reproducible from the seed.
   static Model random(const ModelConfig& config, std::uint64_t seed, DType dtype = DType::f32);
 
   const ModelConfig& config() const noexcept { return config_; }
@@ -59,7 +61,8 @@ class Model {
   const Tensor& parameter(const std::string& name) const;
   void set_parameter(const std::string& name, Tensor value);
 
-  /// Names and sizes of the linear layers that an adapter can name ("model.layers.0.self_attn.q_proj", ..., "lm_head").
+  /// Names and sizes of the linear layers that an adapter can name ("model.layers.0.self_attn.q_proj", ...,
+  /// "lm_head").
   const std::vector<LinearModule>& linear_modules() const noexcept { return modules_; }
 
   /// Logits [batch, length, vocab] (or [batch, 1, vocab]) in the model's dtype, recorded, not computed.
@@ -71,7 +74,8 @@ class Model {
   /// An empty cache for at least `capacity` positions (rounded up, so that few plans are needed).
   KvCache make_cache(std::int64_t batch, std::int64_t capacity) const;
 
-  /// Writes config.json and model.safetensors in `dtype`; tokenizer files are not touched. Atomic, file by file.
+  /// Writes config.json and model.safetensors in `dtype`; tokenizer files are not touched. Atomic, file by
+  /// file.
   void save(const std::filesystem::path& directory, std::optional<DType> dtype = {}) const;
 
  private:

@@ -24,8 +24,9 @@ class AdamW {
  public:
   AdamW(AdamWOptions options, const std::vector<Tensor>& parameters);
 
-  /// Records one step: the new parameters, and new moments inside. Where `proceed` (a rank-0 bool tensor) is false,
-  /// parameters and moments keep their values. Evaluate `pending()` and the results together, with History::drop.
+  /// Records one step: the new parameters, and new moments inside. Where `proceed` (a rank-0 bool tensor) is
+  /// false, parameters and moments keep their values. Evaluate `pending()` and the results together, with
+  /// History::drop.
   std::vector<Tensor> step(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
                            double learning_rate, const Tensor& proceed);
   /// The tensors that the last `step` recorded and that must be evaluated with the new parameters.
@@ -48,6 +49,7 @@ class AdamW {
 /// sqrt of the sum of squares of all elements of all tensors, f32, recorded.
 Tensor global_norm(const std::vector<Tensor>& tensors);
 /// Gradients times min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_.
-std::vector<Tensor> clip_by_global_norm(const std::vector<Tensor>& gradients, const Tensor& norm, double max_norm);
+std::vector<Tensor> clip_by_global_norm(const std::vector<Tensor>& gradients, const Tensor& norm,
+                                        double max_norm);
 
 }  // namespace wick

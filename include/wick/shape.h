@@ -26,7 +26,9 @@ class Shape {
   std::int64_t operator[](int axis) const { return dims_[static_cast<std::size_t>(axis)]; }
   /// Product of all sizes; 1 for rank 0.
   std::int64_t elements() const noexcept;
-  std::span<const std::int64_t> dims() const noexcept { return {dims_.data(), static_cast<std::size_t>(rank_)}; }
+  std::span<const std::int64_t> dims() const noexcept {
+    return {dims_.data(), static_cast<std::size_t>(rank_)};
+  }
   /// `axis` in [0, rank). Throws ShapeError when it is outside [-rank, rank).
   int normalize_axis(int axis) const;
 

@@ -16,11 +16,12 @@ namespace wick {
 class Node;
 class Evaluation;
 
-/// A handle to a node of a lazily recorded computation: a shape, a dtype, a device, and data once it was evaluated.
+/// A handle to a node of a lazily recorded computation: a shape, a dtype, a device, and data once it was
+/// evaluated.
 ///
-/// Copying is cheap and shares the node. Nodes are immutable: recording, copying and evaluating may happen on any
-/// number of threads at once, also on tensors that share history. A default-constructed Tensor is empty; every
-/// member but `defined` throws ArgumentError on it.
+/// Copying is cheap and shares the node. Nodes are immutable: recording, copying and evaluating may happen on
+/// any number of threads at once, also on tensors that share history. A default-constructed Tensor is empty;
+/// every member but `defined` throws ArgumentError on it.
 class Tensor {
  public:
   Tensor() = default;

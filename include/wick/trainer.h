@@ -53,6 +53,10 @@ struct StepMetrics {
   std::optional<double> valid_loss;
 };
 
+/// One step as a line of JSON, without a line end: step, loss, grad_norm, lr, tokens_per_second, peak_bytes,
+/// and valid_loss where there is one. Values that are not finite become null.
+std::string metrics_json(const StepMetrics& metrics);
+
 struct TrainResult {
   std::int64_t steps = 0;
   double final_loss = 0;

@@ -29,9 +29,9 @@ struct KernelRequest {
   const ElementwiseGroup* group = nullptr;  ///< of an elementwise_group
 };
 
-/// A prepared kernel: what depends on shapes and layouts was done once. `run` is const and thread-safe; it gets the
-/// address of each input's first element (its offset applied), of the output, and of `scratch_bytes` of 64-byte
-/// aligned scratch memory. Bad data (an index out of range) is reported by throwing ArgumentError.
+/// A prepared kernel: what depends on shapes and layouts was done once. `run` is const and thread-safe; it
+/// gets the address of each input's first element (its offset applied), of the output, and of `scratch_bytes`
+/// of 64-byte aligned scratch memory. Bad data (an index out of range) is reported by throwing ArgumentError.
 class Kernel {
  public:
   virtual ~Kernel() = default;
@@ -43,8 +43,8 @@ class Kernel {
 enum class InputLayouts : std::uint8_t {
   contiguous,  ///< row-major only
   strided,     ///< any strides, 0 (broadcast) and negative ones included
-  matrix,      ///< any strides of the leading dimensions; of the last two one has stride 1 and the other is no
-               ///< smaller than its extent (or both rows and columns are degenerate)
+  matrix,  ///< any strides of the leading dimensions; of the last two one has stride 1 and the other is no
+           ///< smaller than its extent (or both rows and columns are degenerate)
 };
 
 /// A backend's entry for one op.
@@ -54,8 +54,8 @@ struct KernelEntry {
   InputLayouts layouts = InputLayouts::contiguous;
   /// The output may take the place of an input of equal size and layout that dies here.
   bool in_place = false;
-  /// Whether this entry takes the request; null means always. A primitive op whose entry refuses is an error that
-  /// names op and dtype; a composite op is decomposed.
+  /// Whether this entry takes the request; null means always. A primitive op whose entry refuses is an error
+  /// that names op and dtype; a composite op is decomposed.
   bool (*supports)(const KernelRequest&) = nullptr;
 };
 

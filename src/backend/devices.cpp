@@ -37,9 +37,7 @@ std::string vector_features() {
 
 }  // namespace
 
-std::string Device::str() const {
-  return kind == DeviceKind::cpu ? "cpu" : "cuda:" + std::to_string(index);
-}
+std::string Device::str() const { return kind == DeviceKind::cpu ? "cpu" : "cuda:" + std::to_string(index); }
 
 std::vector<DeviceInfo> devices() {
   std::string name = cpuinfo("model name");

@@ -27,7 +27,8 @@ std::vector<const CLI::App*> commands_of(const CLI::App& app) {
 
 std::string flag_words(const CLI::App& command) {
   std::string words;
-  for (const CLI::Option* flag : flags_of(command)) words += (words.empty() ? "--" : " --") + flag->get_lnames()[0];
+  for (const CLI::Option* flag : flags_of(command))
+    words += (words.empty() ? "--" : " --") + flag->get_lnames()[0];
   return words;
 }
 
@@ -112,30 +113,37 @@ std::string fish_script(const CLI::App& app) {
 std::string troff(const std::string& text) {
   std::string escaped;
   for (char c : text) {
-    if (c == '\\') escaped += "\\e";
-    else if (c == '-') escaped += "\\-";
-    else if (c == '\n') escaped += "\n.br\n";
-    else escaped += c;
+    if (c == '\\')
+      escaped += "\\e";
+    else if (c == '-')
+      escaped += "\\-";
+    else if (c == '\n')
+      escaped += "\n.br\n";
+    else
+      escaped += c;
   }
   return escaped;
 }
 
 std::string man_page(const CLI::App& app) {
   std::string page = fmt::format(
-      ".TH WICK 1 \"\" \"wick {}\" \"User Commands\"\n.SH NAME\nwick \\- {}\n.SH SYNOPSIS\n.B wick\n.I COMMAND\n"
+      ".TH WICK 1 \"\" \"wick {}\" \"User Commands\"\n.SH NAME\nwick \\- {}\n.SH SYNOPSIS\n.B wick\n.I "
+      "COMMAND\n"
       "[\\fIOPTIONS\\fR]\n.SH COMMANDS\n",
       WICK_VERSION, troff(app.get_description()));
   for (const CLI::App* command : commands_of(app)) {
     page += fmt::format(".SS wick {}\n{}.\n", command->get_name(), troff(command->get_description()));
     for (const CLI::Option* option : command->get_options()) {
-      const std::string name = option->get_lnames().empty() ? option->get_name() : "--" + option->get_lnames()[0];
+      const std::string name =
+          option->get_lnames().empty() ? option->get_name() : "--" + option->get_lnames()[0];
       page += fmt::format(".TP\n\\fB{}\\fR\n{}\n", troff(name), troff(option->get_description()));
     }
     page += fmt::format(".PP\n{}\n", troff(command->get_footer()));
   }
   page +=
       ".SH EXIT STATUS\n0 when the work was done, 1 after an error, 2 when the command line was wrong.\n"
-      ".SH ENVIRONMENT\n.TP\n\\fBOMP_NUM_THREADS\\fR\nThreads to compute with, where \\-\\-threads is not given.";
+      ".SH ENVIRONMENT\n.TP\n\\fBOMP_NUM_THREADS\\fR\nThreads to compute with, where \\-\\-threads is not "
+      "given.";
   return page;
 }
 
@@ -147,10 +155,14 @@ void add_completion(CLI::App& app) {
   command->add_option("shell", *shell, "bash, zsh or fish")->required();
   command->footer("Example:\n  source <(wick completion bash)");
   command->callback([shell, &app] {
-    if (*shell == "bash") print_line(bash_script(app));
-    else if (*shell == "zsh") print_line(zsh_script(app));
-    else if (*shell == "fish") print_line(fish_script(app));
-    else throw ArgumentError(fmt::format("completion: \"{}\" is not one of bash, zsh, fish", *shell));
+    if (*shell == "bash")
+      print_line(bash_script(app));
+    else if (*shell == "zsh")
+      print_line(zsh_script(app));
+    else if (*shell == "fish")
+      print_line(fish_script(app));
+    else
+      throw ArgumentError(fmt::format("completion: \"{}\" is not one of bash, zsh, fish", *shell));
   });
 }
 

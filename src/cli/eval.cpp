@@ -39,18 +39,19 @@ void run(const Options& options) {
       throw ArgumentError("--logits needs tokenised data (.safetensors), whose shape the logits take");
     write_logits(model, used, options.data, options.logits, options.batch_size);
   }
-  const Dataset data = load_dataset(
-      options.data, options.model,
-      {.vocab_size = model.config().vocab_size, .loss_on_prompt = options.loss_on_prompt});
+  const Dataset data =
+      load_dataset(options.data, options.model,
+                   {.vocab_size = model.config().vocab_size, .loss_on_prompt = options.loss_on_prompt});
   const std::int64_t seq_len = options.seq_len > 0 ? options.seq_len : model.config().max_position_embeddings;
   const EvalResult result = evaluate(model, used, data, options.batch_size, seq_len);
   if (options.json) {
     print_line(
-        nlohmann::json{{"loss", result.loss}, {"perplexity", result.perplexity}, {"tokens", result.tokens}}.dump());
+        nlohmann::json{{"loss", result.loss}, {"perplexity", result.perplexity}, {"tokens", result.tokens}}
+            .dump());
     return;
   }
-  print_line(fmt::format("loss        {:.6f}\nperplexity  {:.4f}\ntokens      {}", result.loss, result.perplexity,
-                         result.tokens));
+  print_line(fmt::format("loss        {:.6f}\nperplexity  {:.4f}\ntokens      {}", result.loss,
+                         result.perplexity, result.tokens));
 }
 
 }  // namespace
@@ -61,16 +62,19 @@ void add_eval(CLI::App& app) {
   command->add_option("--model", options->model, "Model directory in Hugging Face layout")->required();
   command->add_option("--adapter", options->adapter, "LoRA adapter directory in PEFT layout");
   command->add_option("--data", options->data, "Data: .jsonl, .txt, or tokenised .safetensors")->required();
-  command->add_option("--logits", options->logits, "With tokenised data: write `logits` (f32) to this .safetensors file");
+  command->add_option("--logits", options->logits,
+                      "With tokenised data: write `logits` (f32) to this .safetensors file");
   command->add_option("--batch-size", options->batch_size, "Rows of a batch")->capture_default_str();
   command->add_option("--seq-len", options->seq_len, "Most tokens of a row (default: the model's positions)");
   command->add_flag("--loss-on-prompt", options->loss_on_prompt, "Count prompts too, not only completions");
-  command->add_option("--dtype", options->dtype, "Convert the weights: f32, bf16 or f16 (default: as stored)");
+  command->add_option("--dtype", options->dtype,
+                      "Convert the weights: f32, bf16 or f16 (default: as stored)");
   command->add_flag("--json", options->json, "Print one JSON object: loss, perplexity, tokens");
   options->compute.add_to(*command);
-  command->footer("Examples:\n"
-                  "  wick eval --model models/base --adapter runs/first --data valid.jsonl\n"
-                  "  wick eval --model models/base --data batches.safetensors --logits logits.safetensors");
+  command->footer(
+      "Examples:\n"
+      "  wick eval --model models/base --adapter runs/first --data valid.jsonl\n"
+      "  wick eval --model models/base --data batches.safetensors --logits logits.safetensors");
   command->callback([options] { run(*options); });
 }
 

@@ -32,6 +32,7 @@ void run(const Options& options) {
   options.compute.apply();
   std::optional<DType> dtype;
   if (!options.dtype.empty()) dtype = parse_floating_dtype("--dtype", options.dtype);
+  options.generate.sampling.validate();
   const Tokenizer tokenizer = Tokenizer::from_directory(options.model);
   const Model model = Model::load(options.model, dtype);
   std::optional<LoraAdapter> adapter;
@@ -46,7 +47,8 @@ void run(const Options& options) {
       return true;
     };
   }
-  const Generation result = generate(model, tokenizer, ids, options.generate, adapter ? &*adapter : nullptr, stream);
+  const Generation result =
+      generate(model, tokenizer, ids, options.generate, adapter ? &*adapter : nullptr, stream);
   if (options.json) {
     print_line(nlohmann::json{{"prompt_ids", result.prompt_ids},
                               {"ids", result.ids},
@@ -73,26 +75,33 @@ void add_generate(CLI::App& app) {
   command->add_option("--model", options->model, "Model directory in Hugging Face layout")->required();
   command->add_option("--adapter", options->adapter, "LoRA adapter directory in PEFT layout");
   command->add_option("--prompt", options->prompt, "Text to continue")->required();
-  command->add_option("--max-tokens", options->generate.max_tokens, "Most tokens to generate")->capture_default_str();
+  command->add_option("--max-tokens", options->generate.max_tokens, "Most tokens to generate")
+      ->capture_default_str();
   command->add_option("--temperature", sampling.temperature, "0 takes the likeliest token each time")
       ->capture_default_str();
-  command->add_option("--top-k", sampling.top_k, "Draw from the K likeliest tokens; 0: from all")->capture_default_str();
+  command->add_option("--top-k", sampling.top_k, "Draw from the K likeliest tokens; 0: from all")
+      ->capture_default_str();
   command->add_option("--top-p", sampling.top_p, "Draw from the likeliest tokens of this total probability")
       ->capture_default_str();
   command->add_option("--min-p", sampling.min_p, "Leave out tokens below this share of the likeliest one")
       ->capture_default_str();
-  command->add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1: seen tokens become less likely")
+  command
+      ->add_option("--repetition-penalty", sampling.repetition_penalty,
+                   "Above 1: seen tokens become less likely")
       ->capture_default_str();
   command->add_option("--seed", sampling.seed, "Seed of the random draws")->capture_default_str();
   command->add_option("--stop", options->generate.stop, "End before this text (repeatable)");
-  command->add_option("--dtype", options->dtype, "Convert the weights: f32, bf16 or f16 (default: as stored)");
-  command->add_flag("--json", options->json,
-                    "Print one JSON object: prompt_ids, ids, text (prompt and completion), completion, finish_reason, "
-                    "tokens_per_second");
+  command->add_option("--dtype", options->dtype,
+                      "Convert the weights: f32, bf16 or f16 (default: as stored)");
+  command->add_flag(
+      "--json", options->json,
+      "Print one JSON object: prompt_ids, ids, text (prompt and completion), completion, finish_reason, "
+      "tokens_per_second");
   options->compute.add_to(*command);
-  command->footer("Examples:\n"
-                  "  wick generate --model models/base --prompt \"Once upon a time\" --max-tokens 100\n"
-                  "  wick generate --model models/base --adapter runs/first --prompt \"Log:\" --temperature 0 --json");
+  command->footer(
+      "Examples:\n"
+      "  wick generate --model models/base --prompt \"Once upon a time\" --max-tokens 100\n"
+      "  wick generate --model models/base --adapter runs/first --prompt \"Log:\" --temperature 0 --json");
   command->callback([options] { run(*options); });
 }
 

@@ -42,10 +42,12 @@ nlohmann::json summarize(std::span<const TensorInfo> tensors, bool list) {
     parameters += t.shape.elements();
     dtypes[std::string(name_of(t.dtype))] += t.shape.elements();
     if (list)
-      listed.push_back({{"name", t.name}, {"dtype", name_of(t.dtype)},
+      listed.push_back({{"name", t.name},
+                        {"dtype", name_of(t.dtype)},
                         {"shape", std::vector<std::int64_t>(t.shape.dims().begin(), t.shape.dims().end())}});
   }
-  nlohmann::json result{{"tensors", tensors.size()}, {"parameters", parameters}, {"bytes", bytes}, {"dtypes", dtypes}};
+  nlohmann::json result{
+      {"tensors", tensors.size()}, {"parameters", parameters}, {"bytes", bytes}, {"dtypes", dtypes}};
   if (list) result["list"] = listed;
   return result;
 }
@@ -53,7 +55,8 @@ nlohmann::json summarize(std::span<const TensorInfo> tensors, bool list) {
 nlohmann::json inspect_adapter(const std::filesystem::path& directory, bool list) {
   const LoraConfig config = LoraConfig::from_file(directory / "adapter_config.json");
   const Safetensors file = Safetensors::open(directory / "adapter_model.safetensors");
-  nlohmann::json result{{"kind", "adapter"}, {"type", "lora"}, {"config", nlohmann::json::parse(config.to_json())}};
+  nlohmann::json result{
+      {"kind", "adapter"}, {"type", "lora"}, {"config", nlohmann::json::parse(config.to_json())}};
   result["weights"] = summarize(file.tensors(), list);
   return result;
 }
@@ -117,10 +120,13 @@ void run(const Options& options) {
   else if (std::filesystem::exists(directory / "config.json"))
     what = inspect_model(directory, options.tensors);
   else
-    throw ArgumentError(fmt::format(
-        "{} is neither a model (config.json) nor an adapter (adapter_config.json) directory", options.directory));
-  if (options.json) print_line(what.dump());
-  else print_readable(what);
+    throw ArgumentError(
+        fmt::format("{} is neither a model (config.json) nor an adapter (adapter_config.json) directory",
+                    options.directory));
+  if (options.json)
+    print_line(what.dump());
+  else
+    print_readable(what);
 }
 
 }  // namespace
@@ -128,7 +134,8 @@ void run(const Options& options) {
 void add_inspect(CLI::App& app) {
   CLI::App* command = app.add_subcommand("inspect", "Say what is in a model or adapter directory");
   auto options = std::make_shared<Options>();
-  command->add_option("directory,--model,--adapter", options->directory, "Model or adapter directory")->required();
+  command->add_option("directory,--model,--adapter", options->directory, "Model or adapter directory")
+      ->required();
   command->add_flag("--tensors", options->tensors, "List every tensor");
   command->add_flag("--json", options->json, "Print one JSON object");
   command->footer("Examples:\n  wick inspect models/base\n  wick inspect runs/first --tensors");

@@ -10,7 +10,8 @@
 namespace wick::cli {
 
 void ComputeOptions::add_to(CLI::App& command) {
-  command.add_option("--device", device, "Device to compute on; `wick devices` lists them")->capture_default_str();
+  command.add_option("--device", device, "Device to compute on; `wick devices` lists them")
+      ->capture_default_str();
   command.add_option("--threads", threads, "Threads to compute with (default: all cores)");
 }
 

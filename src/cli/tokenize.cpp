@@ -45,7 +45,8 @@ void run(const Options& options) {
 }  // namespace
 
 void add_tokenize(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("tokenize", "Print the token ids of a text, and the text that they decode to");
+  CLI::App* command =
+      app.add_subcommand("tokenize", "Print the token ids of a text, and the text that they decode to");
   auto options = std::make_shared<Options>();
   command->add_option("--model", options->model, "Model directory (its tokenizer.json)")->required();
   command->add_option("text", options->text, "Text; standard input when absent");
@@ -53,9 +54,10 @@ void add_tokenize(CLI::App& app) {
   command->add_flag("--plain-text", options->plain_text,
                     "Text that spells a special token is text, as in `generate` and `train`");
   command->add_flag("--json", options->json, "Print one JSON object: ids, text");
-  command->footer("Examples:\n"
-                  "  wick tokenize --model models/base \"Once upon a time\"\n"
-                  "  wick tokenize --model models/base --json < story.txt");
+  command->footer(
+      "Examples:\n"
+      "  wick tokenize --model models/base \"Once upon a time\"\n"
+      "  wick tokenize --model models/base --json < story.txt");
   command->callback([options] { run(*options); });
 }
 

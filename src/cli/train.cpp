@@ -4,7 +4,6 @@
 #include <atomic>
 #include <csignal>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "cli/commands.h"
@@ -42,7 +41,8 @@ struct Options {
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
 
-/// While one lives, the first Ctrl-C (or SIGTERM) asks the trainer to save and stop; a second one ends the program.
+/// While one lives, the first Ctrl-C (or SIGTERM) asks the trainer to save and stop; a second one ends the
+/// program.
 class InterruptScope {
  public:
   InterruptScope() {
@@ -71,25 +71,22 @@ class Reporter {
 
   void step(const StepMetrics& m) {
     if (json_) {
-      nlohmann::json line{{"step", m.step},
-                          {"loss", m.loss},
-                          {"grad_norm", m.grad_norm},
-                          {"lr", m.learning_rate},
-                          {"tokens_per_second", m.tokens_per_second},
-                          {"peak_bytes", m.peak_bytes}};
-      if (m.valid_loss) line["valid_loss"] = *m.valid_loss;
-      print_line(line.dump());
+      print_line(metrics_json(m));
       return;
     }
-    if (terminal_) bar_.show(m.step, m.total_steps, fmt::format("loss {:.4f}  {:.0f} tokens/s", m.loss, m.tokens_per_second));
+    if (terminal_)
+      bar_.show(m.step, m.total_steps,
+                fmt::format("loss {:.4f}  {:.0f} tokens/s", m.loss, m.tokens_per_second));
     const std::int64_t every = std::max<std::int64_t>(1, m.total_steps / 20);
     if (m.step == 1 || m.step % every == 0 || m.step == m.total_steps || m.valid_loss) row(m);
   }
 
   void message(const std::string& text) {
     bar_.clear();
-    if (json_) fmt::print(stderr, "{}\n", text);
-    else print_line(text);
+    if (json_)
+      fmt::print(stderr, "{}\n", text);
+    else
+      print_line(text);
   }
 
   void finish() { bar_.clear(); }
@@ -97,11 +94,13 @@ class Reporter {
  private:
   void row(const StepMetrics& m) {
     bar_.clear();
-    if (!header_) print_line(fmt::format("{:>8} {:>9} {:>9} {:>10} {:>10} {:>10} {:>10}", "step", "loss", "grad norm", "lr",
-                                         "tokens/s", "peak MiB", "valid loss"));
+    if (!header_)
+      print_line(fmt::format("{:>8} {:>9} {:>9} {:>10} {:>10} {:>10} {:>10}", "step", "loss", "grad norm",
+                             "lr", "tokens/s", "peak MiB", "valid loss"));
     header_ = true;
-    print_line(fmt::format("{:>8} {:>9.4f} {:>9.4f} {:>10.3g} {:>10.0f} {:>10.1f} {:>10}", m.step, m.loss, m.grad_norm,
-                           m.learning_rate, m.tokens_per_second, static_cast<double>(m.peak_bytes) / (1 << 20),
+    print_line(fmt::format("{:>8} {:>9.4f} {:>9.4f} {:>10.3g} {:>10.0f} {:>10.1f} {:>10}", m.step, m.loss,
+                           m.grad_norm, m.learning_rate, m.tokens_per_second,
+                           static_cast<double>(m.peak_bytes) / (1 << 20),
                            m.valid_loss ? fmt::format("{:.4f}", *m.valid_loss) : ""));
   }
 
@@ -117,7 +116,8 @@ Model load_model(const Options& options) {
   if (!options.dtype.empty()) {
     dtype = parse_floating_dtype("--dtype", options.dtype);
     if (options.train.full && *dtype != DType::f32)
-      throw ArgumentError("--full trains f32 weights; leave --dtype out, and choose what is written with --save-dtype");
+      throw ArgumentError(
+          "--full trains f32 weights; leave --dtype out, and choose what is written with --save-dtype");
   }
   if (!options.init_random) return Model::load(options.model, dtype);
   if (!options.train.full) throw ArgumentError("--init-random makes sense with --full only");
@@ -147,8 +147,10 @@ void run(Options options) {
     throw ArgumentError("give --valid-data or --valid-split, not both");
   if (options.train.full && !options.train.resume) require_new_directory("--out", options.train.out);
 
+  schedule_from_name(options.train.schedule);
   Model model = load_model(options);
-  const DatasetOptions data_options{.vocab_size = model.config().vocab_size, .loss_on_prompt = options.loss_on_prompt};
+  const DatasetOptions data_options{.vocab_size = model.config().vocab_size,
+                                    .loss_on_prompt = options.loss_on_prompt};
   Dataset data = load_dataset(options.data, options.model, data_options);
   std::optional<Dataset> valid;
   if (!options.valid_data.empty()) valid = load_dataset(options.valid_data, options.model, data_options);
@@ -168,11 +170,13 @@ void run(Options options) {
 
   const std::string out = options.train.out.string();
   if (result.finish_reason == "interrupted") {
-    reporter.message(fmt::format("interrupted after step {}; continue with the same command and --resume", result.steps));
+    reporter.message(
+        fmt::format("interrupted after step {}; continue with the same command and --resume", result.steps));
     return;
   }
   if (options.train.full) {
-    if (!options.save_dtype.empty()) model.save(out, parse_floating_dtype("--save-dtype", options.save_dtype));
+    if (!options.save_dtype.empty())
+      model.save(out, parse_floating_dtype("--save-dtype", options.save_dtype));
     copy_tokenizer_files(options.model, out);
   }
   std::string summary = fmt::format("{} after step {}: {} written to {}", result.finish_reason, result.steps,
@@ -191,17 +195,24 @@ void add_train(CLI::App& app) {
   TrainOptions& train = options->train;
   train.schedule = "constant";
   command->add_option("--model", options->model, "Base model directory in Hugging Face layout")->required();
-  command->add_option("--data", options->data, "Training data: .jsonl, .txt, or tokenised .safetensors")->required();
-  command->add_option("--valid-data", options->valid_data, "Validation data, likewise");
-  command->add_option("--valid-split", options->valid_split, "Take this share of the training rows for validation");
-  command->add_option("--out", train.out, "Output directory: adapter (or model), checkpoints, metrics.csv, loss.svg")
+  command->add_option("--data", options->data, "Training data: .jsonl, .txt, or tokenised .safetensors")
       ->required();
-  command->add_option("--init-adapter", options->init_adapter, "Start from this adapter, with its configuration");
+  command->add_option("--valid-data", options->valid_data, "Validation data, likewise");
+  command->add_option("--valid-split", options->valid_split,
+                      "Take this share of the training rows for validation");
+  command
+      ->add_option("--out", train.out,
+                   "Output directory: adapter (or model), checkpoints, metrics.csv, loss.svg")
+      ->required();
+  command->add_option("--init-adapter", options->init_adapter,
+                      "Start from this adapter, with its configuration");
   command->add_option("--rank", options->rank, "Rank of the adapter")->capture_default_str();
-  command->add_option("--alpha", options->alpha, "The adapter is scaled by alpha / rank")->capture_default_str();
+  command->add_option("--alpha", options->alpha, "The adapter is scaled by alpha / rank")
+      ->capture_default_str();
   command->add_flag("--rslora", options->rslora, "Scale by alpha / sqrt(rank) instead");
-  command->add_option("--target-modules", options->target_modules,
-                      "Names separated by commas, a regular expression, or all-linear")
+  command
+      ->add_option("--target-modules", options->target_modules,
+                   "Names separated by commas, a regular expression, or all-linear")
       ->capture_default_str();
   command->add_option("--dropout", options->dropout, "Dropout of the adapter's input")->capture_default_str();
   command->add_option("--steps", train.steps, "Optimizer steps (default: as --epochs says)");
@@ -215,21 +226,29 @@ void add_train(CLI::App& app) {
   command->add_option("--lr", train.learning_rate, "Learning rate, at its peak")->capture_default_str();
   command->add_option("--schedule", train.schedule, "constant, linear or cosine")->capture_default_str();
   command->add_option("--warmup", train.warmup, "Steps of linear warm-up")->capture_default_str();
-  command->add_option("--weight-decay", train.adamw.weight_decay, "Decoupled weight decay")->capture_default_str();
-  command->add_option("--max-grad-norm", train.max_grad_norm, "Clip the gradient to this norm; 0: do not clip")
+  command->add_option("--weight-decay", train.adamw.weight_decay, "Decoupled weight decay")
+      ->capture_default_str();
+  command
+      ->add_option("--max-grad-norm", train.max_grad_norm, "Clip the gradient to this norm; 0: do not clip")
       ->capture_default_str();
   command->add_option("--label-smoothing", train.label_smoothing, "Label smoothing")->capture_default_str();
-  command->add_option("--seed", train.seed, "Seed of initialisation, order and dropout")->capture_default_str();
-  command->add_option("--dtype", options->dtype, "Convert the base weights: f32, bf16 or f16 (default: as stored)");
+  command->add_option("--seed", train.seed, "Seed of initialisation, order and dropout")
+      ->capture_default_str();
+  command->add_option("--dtype", options->dtype,
+                      "Convert the base weights: f32, bf16 or f16 (default: as stored)");
   command->add_flag("--full", train.full, "Train all parameters instead of an adapter");
-  command->add_flag("--init-random", options->init_random, "With --full: start from random weights (needs no weights)");
-  command->add_option("--save-dtype", options->save_dtype, "With --full: dtype of the written model (default: f32)");
+  command->add_flag("--init-random", options->init_random,
+                    "With --full: start from random weights (needs no weights)");
+  command->add_option("--save-dtype", options->save_dtype,
+                      "With --full: dtype of the written model (default: f32)");
   command->add_flag("--resume", train.resume, "Continue from the newest checkpoint in --out");
   command->add_option("--save-every", train.save_every, "Steps between checkpoints; 0: only when it ends")
       ->capture_default_str();
   command->add_option("--eval-every", train.eval_every, "Steps between validations; 0: only at the end")
       ->capture_default_str();
-  command->add_option("--patience", train.patience, "Stop after so many validations without improvement; 0: never")
+  command
+      ->add_option("--patience", train.patience,
+                   "Stop after so many validations without improvement; 0: never")
       ->capture_default_str();
   command->add_flag("--no-shuffle", options->no_shuffle, "Take the data in the order of the file");
   command->add_flag("--json", options->json, "Print one JSON object a step on standard output");
@@ -237,7 +256,8 @@ void add_train(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  wick train --model models/base --data train.jsonl --out runs/first --steps 200\n"
-      "  wick train --model models/base --data train.jsonl --valid-split 0.1 --eval-every 50 --patience 3 --out runs/b\n"
+      "  wick train --model models/base --data train.jsonl --valid-split 0.1 --eval-every 50 --patience 3 "
+      "--out runs/b\n"
       "  wick train --model models/base --data train.jsonl --out runs/first --steps 400 --resume");
   command->callback([options] { run(*options); });
 }

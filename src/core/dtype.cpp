@@ -9,7 +9,8 @@
 namespace wick {
 namespace {
 
-constexpr std::array<std::string_view, dtype_count> names{"bool", "u8", "i32", "i64", "f16", "bf16", "f32", "f64"};
+constexpr std::array<std::string_view, dtype_count> names{"bool", "u8",   "i32", "i64",
+                                                          "f16",  "bf16", "f32", "f64"};
 constexpr std::array<std::string_view, dtype_count> long_names{"bool",    "uint8",    "int32",   "int64",
                                                                "float16", "bfloat16", "float32", "float64"};
 
@@ -48,7 +49,9 @@ bfloat16::bfloat16(float value) noexcept {
     bits = static_cast<std::uint16_t>((u + 0x7FFFu + ((u >> 16) & 1u)) >> 16);
 }
 
-bfloat16::operator float() const noexcept { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+bfloat16::operator float() const noexcept {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
 
 float16::float16(float value) noexcept {
   const auto u = std::bit_cast<std::uint32_t>(value);

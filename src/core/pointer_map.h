@@ -6,8 +6,8 @@
 
 namespace wick {
 
-/// A hash map from pointers to 32-bit indices, by open addressing; only what graph walks need. Keeps its memory
-/// when cleared, up to a limit, so that small walks allocate nothing.
+/// A hash map from pointers to 32-bit indices, by open addressing; only what graph walks need. Keeps its
+/// memory when cleared, up to a limit, so that small walks allocate nothing.
 class PointerMap {
  public:
   static constexpr std::uint32_t absent = ~std::uint32_t{0};

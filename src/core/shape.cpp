@@ -1,12 +1,22 @@
 #include "wick/shape.h"
 
-#include <algorithm>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "wick/error.h"
 
 namespace wick {
+
+namespace {
+
+std::string listed(std::span<const std::int64_t> dims) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < dims.size(); ++i) text += (i ? ", " : "") + std::to_string(dims[i]);
+  return text + "]";
+}
+
+}  // namespace
 
 Shape::Shape(std::initializer_list<std::int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
 
@@ -17,15 +27,17 @@ Shape::Shape(std::span<const std::int64_t> dims) {
   std::int64_t product = 1;
   bool empty = false;
   for (std::size_t i = 0; i < dims.size(); ++i) {
-    if (dims[i] < 0) throw ShapeError(fmt::format("a dimension cannot be negative: [{}]", fmt::join(dims, ", ")));
+    if (dims[i] < 0) throw ShapeError("a dimension cannot be negative: " + listed(dims));
     dims_[i] = dims[i];
-    if (dims[i] == 0) empty = true;
-    else if (product > (std::int64_t{1} << 62) / dims[i]) product = -1;
-    else if (product > 0) product *= dims[i];
+    if (dims[i] == 0)
+      empty = true;
+    else if (product > (std::int64_t{1} << 62) / dims[i])
+      product = -1;
+    else if (product > 0)
+      product *= dims[i];
     if (product < 0) product = -1;
   }
-  if (product < 0 && !empty)
-    throw ShapeError(fmt::format("a shape with more than 2^62 elements: [{}]", fmt::join(dims, ", ")));
+  if (product < 0 && !empty) throw ShapeError("a shape with more than 2^62 elements: " + listed(dims));
 }
 
 std::int64_t Shape::elements() const noexcept {
@@ -71,7 +83,7 @@ Shape Shape::slice(int begin, int end) const {
   return Shape(dims().subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
 }
 
-std::string Shape::str() const { return fmt::format("[{}]", fmt::join(dims(), ", ")); }
+std::string Shape::str() const { return listed(dims()); }
 
 Shape broadcast_shapes(const Shape& a, const Shape& b) {
   const int rank = std::max(a.rank(), b.rank());

@@ -19,14 +19,15 @@ double seconds_since(Clock::time_point start) {
 }
 
 void check_prompt(const ModelConfig& config, const std::vector<std::int32_t>& ids) {
-  if (ids.empty()) throw ArgumentError("the prompt is empty and the tokenizer adds no beginning-of-text token");
+  if (ids.empty())
+    throw ArgumentError("the prompt is empty and the tokenizer adds no beginning-of-text token");
   for (std::int32_t id : ids)
     if (id < 0 || id >= config.vocab_size)
       throw ArgumentError(
           fmt::format("prompt id {} is outside the model's vocabulary of {}", id, config.vocab_size));
   if (static_cast<std::int64_t>(ids.size()) >= config.max_position_embeddings)
-    throw ArgumentError(fmt::format("the prompt has {} tokens, the model has {} positions; shorten it", ids.size(),
-                                    config.max_position_embeddings));
+    throw ArgumentError(fmt::format("the prompt has {} tokens, the model has {} positions; shorten it",
+                                    ids.size(), config.max_position_embeddings));
 }
 
 /// A model with a cache that holds what was fed so far.
@@ -60,8 +61,9 @@ class Session {
 
 }  // namespace
 
-Generation generate(const Model& model, const Tokenizer& tokenizer, const std::vector<std::int32_t>& prompt_ids,
-                    const GenerateOptions& options, const LoraAdapter* adapter, const TokenCallback& callback) {
+Generation generate(const Model& model, const Tokenizer& tokenizer,
+                    const std::vector<std::int32_t>& prompt_ids, const GenerateOptions& options,
+                    const LoraAdapter* adapter, const TokenCallback& callback) {
   check_prompt(model.config(), prompt_ids);
   if (options.max_tokens < 1)
     throw ArgumentError(fmt::format("max_tokens must be at least 1, not {}", options.max_tokens));
@@ -96,9 +98,12 @@ Generation generate(const Model& model, const Tokenizer& tokenizer, const std::v
     result.ids.push_back(chosen.id);
     GeneratedToken token{chosen.id, stops.push(decoder.push(chosen.id)), chosen.probability, chosen.logit,
                          is_end(chosen.id)};
-    if (token.is_eos) result.finish_reason = "eos";
-    else if (stops.matched()) result.finish_reason = "stop";
-    else if (static_cast<std::int64_t>(result.ids.size()) >= most) result.finish_reason = "length";
+    if (token.is_eos)
+      result.finish_reason = "eos";
+    else if (stops.matched())
+      result.finish_reason = "stop";
+    else if (static_cast<std::int64_t>(result.ids.size()) >= most)
+      result.finish_reason = "length";
     if (!result.finish_reason.empty()) {
       token.text += stops.push(decoder.flush());
       token.text += stops.flush();
@@ -115,7 +120,8 @@ Generation generate(const Model& model, const Tokenizer& tokenizer, const std::v
 }
 
 Generation generate(const Model& model, const Tokenizer& tokenizer, const std::string& prompt,
-                    const GenerateOptions& options, const LoraAdapter* adapter, const TokenCallback& callback) {
+                    const GenerateOptions& options, const LoraAdapter* adapter,
+                    const TokenCallback& callback) {
   return generate(model, tokenizer, tokenizer.encode(prompt), options, adapter, callback);
 }
 

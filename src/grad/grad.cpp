@@ -16,14 +16,14 @@ namespace {
 std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std::span<const Tensor> targets,
                               bool stop_at_targets);
 
-std::vector<Tensor> input_gradients(const Node& node, Inputs inputs, const Tensor& output, const Tensor& cotangent,
-                                    std::span<const bool> needed) {
+std::vector<Tensor> input_gradients(const Node& node, Inputs inputs, const Tensor& output,
+                                    const Tensor& cotangent, std::span<const bool> needed) {
   const Op& op = *node.op();
   const LocationScope scope(node.where());
   if (op.vjp) return op.vjp({inputs, output, cotangent, node.attrs(), needed});
   if (!op.decompose)
-    throw ArgumentError(fmt::format("grad: op {} has no gradient (recorded at {}:{})", op.name, node.where().file,
-                                    node.where().line));
+    throw ArgumentError(fmt::format("grad: op {} has no gradient (recorded at {}:{})", op.name,
+                                    node.where().file, node.where().line));
   std::vector<Tensor> wanted;
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (needed[i]) wanted.push_back(inputs[i]);
@@ -43,7 +43,8 @@ std::vector<Tensor> input_gradients(const Node& node, Inputs inputs, const Tenso
 
 std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std::span<const Tensor> targets,
                               bool stop_at_targets) {
-  const Walk graph = walk(std::span(&output, 1), WalkThrough::everything, stop_at_targets ? targets : Inputs{});
+  const Walk graph =
+      walk(std::span(&output, 1), WalkThrough::everything, stop_at_targets ? targets : Inputs{});
   const std::size_t count = graph.order.size();
 
   constexpr std::uint32_t unreached = PointerMap::absent - 1;
@@ -83,8 +84,8 @@ std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std
     for (std::size_t k = 0; k < edges.size(); ++k) {
       if (!needed[k] || !found[k].defined()) continue;
       if (!(found[k].shape() == inputs[k].shape()) || found[k].dtype() != inputs[k].dtype())
-        throw InternalError(fmt::format("the gradient of {} for input {} is {}, but the input is {}", node->op()->name,
-                                        k, found[k].str(), inputs[k].str()));
+        throw InternalError(fmt::format("the gradient of {} for input {} is {}, but the input is {}",
+                                        node->op()->name, k, found[k].str(), inputs[k].str()));
       Tensor& sum = cotangents[edges[k]];
       sum = sum.defined() ? add({sum, node->where()}, {found[k], node->where()}) : found[k];
     }
@@ -118,7 +119,8 @@ std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& params, 
   return grad(loss, std::span<const Tensor>(params), where);
 }
 
-std::function<std::pair<Tensor, std::vector<Tensor>>(std::span<const Tensor>)> value_and_grad(LossFunction f) {
+std::function<std::pair<Tensor, std::vector<Tensor>>(std::span<const Tensor>)> value_and_grad(
+    LossFunction f) {
   return [f = std::move(f)](std::span<const Tensor> params) {
     Tensor loss = f(params);
     std::vector<Tensor> gradients = grad(loss, params);

@@ -8,10 +8,10 @@
 
 namespace wick {
 
-/// Elementwise ops that are computed together, in one pass over memory: a small program over values. Values are
-/// numbered: first the inputs, then one an instruction; the last instruction is the result. All instructions have the
-/// shape of the result; inputs broadcast to it. Narrow floats (bf16, f16) are rounded where the result is stored and
-/// where a cast asks for it, not between instructions.
+/// Elementwise ops that are computed together, in one pass over memory: a small program over values. Values
+/// are numbered: first the inputs, then one an instruction; the last instruction is the result. All
+/// instructions have the shape of the result; inputs broadcast to it. Narrow floats (bf16, f16) are rounded
+/// where the result is stored and where a cast asks for it, not between instructions.
 struct ElementwiseGroup {
   struct Instruction {
     const Op* op = nullptr;
@@ -27,8 +27,8 @@ struct ElementwiseGroup {
   }
   /// Per value, the last instruction that reads it (its own number for values that none reads).
   std::vector<std::uint32_t> last_uses() const;
-  /// Registers that a program needs when each input keeps its own, and those of other values serve again for values of
-  /// the same dtype.
+  /// Registers that a program needs when each input keeps its own, and those of other values serve again for
+  /// values of the same dtype.
   std::size_t registers_needed() const;
 };
 

@@ -34,7 +34,8 @@ Node* Node::make_data(Value value, DType dtype, Device device, SourceLocation wh
 
 void Node::publish(std::unique_ptr<Value> value) const noexcept {
   const Value* expected = nullptr;
-  if (value_.compare_exchange_strong(expected, value.get(), std::memory_order_acq_rel)) static_cast<void>(value.release());
+  if (value_.compare_exchange_strong(expected, value.get(), std::memory_order_acq_rel))
+    static_cast<void>(value.release());
 }
 
 void Node::lock() const noexcept {
@@ -59,8 +60,8 @@ void Node::forget_inputs() const {
 }
 
 void Node::destroy(const Node* first) noexcept {
-  // Dropping the last reference to an input comes back here; it is put on the list of the outermost call instead of
-  // recursing.
+  // Dropping the last reference to an input comes back here; it is put on the list of the outermost call
+  // instead of recursing.
   thread_local std::vector<const Node*>* active = nullptr;
   if (active) {
     active->push_back(first);

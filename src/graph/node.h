@@ -22,8 +22,9 @@ struct Value {
   bool ready() const noexcept { return !completion || completion->done(); }
 };
 
-/// A recorded op, or data (op == nullptr). Immutable but for two one-way steps: publishing its value, and forgetting
-/// its inputs when nobody can reach them any more. Counted by reference; freeing a graph is a loop, not recursion.
+/// A recorded op, or data (op == nullptr). Immutable but for two one-way steps: publishing its value, and
+/// forgetting its inputs when nobody can reach them any more. Counted by reference; freeing a graph is a
+/// loop, not recursion.
 class Node {
  public:
   static Node* make(const Op* op, const Attrs& attrs, Inputs inputs, const Spec& spec, Device device,

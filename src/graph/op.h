@@ -23,8 +23,8 @@ class Attrs {
 
   Attrs() = default;
   template <typename T>
-    requires(!std::is_same_v<T, Attrs>)
-  Attrs(const T& value) : size_(sizeof(T)) {  // NOLINT(google-explicit-constructor): reads as the struct it holds
+  requires(!std::is_same_v<T, Attrs>) Attrs(const T& value)
+      : size_(sizeof(T)) {  // NOLINT(google-explicit-constructor): reads as the struct it holds
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= capacity);
     static_assert(std::has_unique_object_representations_v<T> || sizeof(T) % 8 == 0);
     std::memcpy(bytes_.data(), &value, sizeof(T));
@@ -64,13 +64,13 @@ struct VjpArgs {
   std::span<const bool> needed;  ///< per input: whether its gradient is wanted
 };
 
-/// Everything there is to know of an op, in one place. Instances are constants with static lifetime, one an op, so
-/// that their addresses identify them.
+/// Everything there is to know of an op, in one place. Instances are constants with static lifetime, one an
+/// op, so that their addresses identify them.
 struct Op {
   std::string_view name;
 
-  /// Output spec, or a ShapeError / DTypeError / ArgumentError whose text says what is wrong (the recorder adds the
-  /// op's name, the inputs and the caller's location).
+  /// Output spec, or a ShapeError / DTypeError / ArgumentError whose text says what is wrong (the recorder
+  /// adds the op's name, the inputs and the caller's location).
   Spec (*infer)(InputSpecs inputs, const Attrs& attrs) = nullptr;
 
   /// Composite ops only: the meaning in terms of other ops.

@@ -55,14 +55,16 @@ Tensor record(const Op& op, Inputs inputs, const Attrs& attrs, SourceLocation wh
   Device device = cpu;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i].defined())
-      throw ArgumentError(fmt::format("{}: input {} is an empty tensor (recorded at {}:{})", op.name, i, where.file,
-                                      where.line));
+      throw ArgumentError(fmt::format("{}: input {} is an empty tensor (recorded at {}:{})", op.name, i,
+                                      where.file, where.line));
     const Node& node = *inputs[i].node();
     specs[i] = {node.shape(), node.dtype()};
-    if (i == 0) device = node.device();
+    if (i == 0)
+      device = node.device();
     else if (!(node.device() == device))
-      throw DeviceError(fmt::format("{}: inputs are on {} and on {} (recorded at {}:{}); move one of them first",
-                                    op.name, device.str(), node.device().str(), where.file, where.line));
+      throw DeviceError(
+          fmt::format("{}: inputs are on {} and on {} (recorded at {}:{}); move one of them first", op.name,
+                      device.str(), node.device().str(), where.file, where.line));
   }
   Spec output;
   try {

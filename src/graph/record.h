@@ -6,15 +6,16 @@
 
 namespace wick {
 
-/// Records `op` applied to `inputs`: checks shapes and dtypes by the op's own rule and returns the new tensor.
-/// Errors are rethrown with the op's name, the inputs' specs and the location of the caller.
+/// Records `op` applied to `inputs`: checks shapes and dtypes by the op's own rule and returns the new
+/// tensor. Errors are rethrown with the op's name, the inputs' specs and the location of the caller.
 Tensor record(const Op& op, Inputs inputs, const Attrs& attrs, SourceLocation where);
-inline Tensor record(const Op& op, std::initializer_list<Tensor> inputs, const Attrs& attrs, SourceLocation where) {
+inline Tensor record(const Op& op, std::initializer_list<Tensor> inputs, const Attrs& attrs,
+                     SourceLocation where) {
   return record(op, Inputs(inputs.begin(), inputs.size()), attrs, where);
 }
 
-/// While one lives, ops recorded on this thread take `where` as their location: the parts of a composite and the
-/// gradient ops point at the user's line, not into Wick.
+/// While one lives, ops recorded on this thread take `where` as their location: the parts of a composite and
+/// the gradient ops point at the user's line, not into Wick.
 class LocationScope {
  public:
   explicit LocationScope(SourceLocation where);
@@ -27,7 +28,8 @@ class LocationScope {
   SourceLocation where_;
 };
 
-/// Called with each op recorded on this thread; null when recording is lazy. The runtime's eager mode sets it.
+/// Called with each op recorded on this thread; null when recording is lazy. The runtime's eager mode sets
+/// it.
 using RecordHook = void (*)(const Tensor& recorded);
 RecordHook& record_hook() noexcept;
 

@@ -1,7 +1,8 @@
 #include "wick/tensor.h"
 
-#include <cstring>
 #include <fmt/format.h>
+
+#include <cstring>
 
 #include "core/allocate.h"
 #include "graph/node.h"
@@ -72,7 +73,8 @@ Tensor Tensor::from_bytes(std::span<const std::byte> bytes, const Shape& shape, 
 Tensor Tensor::view_of(std::span<const std::byte> bytes, const Shape& shape, DType dtype,
                        std::shared_ptr<const void> owner) {
   check_byte_count(bytes, shape, dtype);
-  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % size_of(dtype) != 0) return from_bytes(bytes, shape, dtype);
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % size_of(dtype) != 0)
+    return from_bytes(bytes, shape, dtype);
   return data_tensor(std::make_shared<Storage>(bytes.data(), bytes.size(), std::move(owner)), shape, dtype);
 }
 
@@ -83,7 +85,8 @@ void Tensor::check_dtype(DType wanted) const {
 }
 
 void Tensor::check_single() const {
-  if (elements() != 1) throw ShapeError(fmt::format("item() needs exactly one element, the tensor is {}", str()));
+  if (elements() != 1)
+    throw ShapeError(fmt::format("item() needs exactly one element, the tensor is {}", str()));
 }
 
 template <>

@@ -27,7 +27,8 @@ LoraAdapter LoraAdapter::create(const Model& model, const LoraConfig& config, st
     LoraLayer layer;
     layer.a = random_uniform(random_key(seed, stream), {rank, module.in}) * (2 * bound) - bound;
     // Data of its own, so that an optimizer can update it in place.
-    layer.b = Tensor::from(std::vector<float>(static_cast<std::size_t>(module.out * rank)), {module.out, rank});
+    layer.b =
+        Tensor::from(std::vector<float>(static_cast<std::size_t>(module.out * rank)), {module.out, rank});
     layer.scale = config.scale_for(module.name);
     all.push_back(layer.a);
     adapter.layers_[module.name] = layer;

@@ -13,7 +13,8 @@ void add_to_weights(Model& model, const LoraAdapter& adapter, double sign) {
   for (const auto& [module, layer] : adapter.layers()) {
     const bool tied_head = module == "lm_head" && model.config().tie_word_embeddings;
     if (tied_head)
-      throw AdapterError("an adapter on lm_head cannot be merged into a model whose head is tied to the embeddings");
+      throw AdapterError(
+          "an adapter on lm_head cannot be merged into a model whose head is tied to the embeddings");
     const std::string name = module + ".weight";
     const Tensor& weight = model.parameter(name);
     const Tensor delta = matmul(layer.b, layer.a) * (sign * layer.scale);

@@ -46,7 +46,8 @@ LoraAdapter LoraAdapter::load(const std::filesystem::path& directory, const Mode
       throw AdapterError(fmt::format(
           "{} holds a pickle (adapter_model.bin); save the adapter as safetensors (PEFT's default) instead",
           directory.string()));
-    throw AdapterError(fmt::format("{} is no adapter directory: it has no {}", directory.string(), weights_file));
+    throw AdapterError(
+        fmt::format("{} is no adapter directory: it has no {}", directory.string(), weights_file));
   }
   LoraAdapter adapter;
   adapter.config_ = LoraConfig::from_file(directory / config_file);
@@ -59,7 +60,8 @@ LoraAdapter LoraAdapter::load(const std::filesystem::path& directory, const Mode
     const std::int64_t rank = adapter.config_.rank_for(module.name);
     LoraLayer layer;
     layer.scale = adapter.config_.scale_for(module.name);
-    if (!std::isfinite(layer.scale)) problems.push_back(fmt::format("{}: the scale is not finite", module.name));
+    if (!std::isfinite(layer.scale))
+      problems.push_back(fmt::format("{}: the scale is not finite", module.name));
     const std::size_t before = problems.size();
     layer.a = read_factor(file, key_prefix + module.name + ".lora_A.weight", {rank, module.in}, problems);
     layer.b = read_factor(file, key_prefix + module.name + ".lora_B.weight", {module.out, rank}, problems);

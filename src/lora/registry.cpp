@@ -35,7 +35,9 @@ void AdapterRegistry::activate(const std::string& name) {
   active_ = name;
 }
 
-const LoraAdapter* AdapterRegistry::active() const { return active_.empty() ? nullptr : &adapters_.at(active_); }
+const LoraAdapter* AdapterRegistry::active() const {
+  return active_.empty() ? nullptr : &adapters_.at(active_);
+}
 
 std::vector<std::string> AdapterRegistry::names() const {
   std::vector<std::string> list;

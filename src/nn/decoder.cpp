@@ -26,14 +26,15 @@ Decoder::Decoder(const Model& model, const ModelInput& input)
   if (input.cache) {
     start_ = input.cache->length;
     if (start_ + length_ > input.cache->capacity)
-      throw ArgumentError(fmt::format("the KV cache has room for {} positions, {} are needed", input.cache->capacity,
-                                      start_ + length_));
+      throw ArgumentError(fmt::format("the KV cache has room for {} positions, {} are needed",
+                                      input.cache->capacity, start_ + length_));
     offset_ = Tensor::scalar<std::int64_t>(start_);
   }
   // The table's length is structure: rounded up so that decoding reuses one plan.
   const std::int64_t most = config_.max_position_embeddings;
   if (!input.positions.defined() && start_ + length_ > most)
-    throw ArgumentError(fmt::format("position {} is beyond the model's {} positions", start_ + length_ - 1, most));
+    throw ArgumentError(
+        fmt::format("position {} is beyond the model's {} positions", start_ + length_ - 1, most));
   const std::int64_t reach = input.positions.defined() ? most : input.cache ? input.cache->capacity : length_;
   const std::int64_t rows = std::min(most, (reach + table_bucket - 1) / table_bucket * table_bucket);
   const auto& [cos_table, sin_table] = model.rope_tables_for(rows);
@@ -93,8 +94,8 @@ Tensor Decoder::attention_block(int layer, const Tensor& x) {
   options.causal = true;
   options.window = config_.sliding_window(layer).value_or(0);
   const Tensor mixed = attention(q, seen.k, seen.v, options, input_.mask, offset_);
-  return linear_layer(name + ".o_proj",
-                      reshape(permute(mixed, {0, 2, 1, 3}), {batch_, length_, config_.heads * config_.head_dim}));
+  return linear_layer(name + ".o_proj", reshape(permute(mixed, {0, 2, 1, 3}),
+                                                {batch_, length_, config_.heads * config_.head_dim}));
 }
 
 Tensor Decoder::mlp_block(int layer, const Tensor& x) {
@@ -107,8 +108,10 @@ Tensor Decoder::hidden_states() {
   Tensor x = embedding(weight("model.embed_tokens.weight"), input_.ids);
   for (int layer = 0; layer < config_.layers; ++layer) {
     const std::string name = fmt::format("model.layers.{}", layer);
-    x = x + attention_block(layer, rms_norm(x, weight(name + ".input_layernorm.weight"), config_.rms_norm_eps));
-    x = x + mlp_block(layer, rms_norm(x, weight(name + ".post_attention_layernorm.weight"), config_.rms_norm_eps));
+    x = x +
+        attention_block(layer, rms_norm(x, weight(name + ".input_layernorm.weight"), config_.rms_norm_eps));
+    x = x + mlp_block(layer,
+                      rms_norm(x, weight(name + ".post_attention_layernorm.weight"), config_.rms_norm_eps));
   }
   if (input_.cache) input_.cache->length = start_ + length_;
   if (input_.last_only) x = slice(x, 1, length_ - 1, length_);

@@ -47,7 +47,8 @@ Model::Model(const ModelConfig& config, DType dtype)
 
 Model Model::load(const std::filesystem::path& directory, std::optional<DType> dtype) {
   if (dtype && !is_floating(*dtype))
-    throw ArgumentError(fmt::format("a model cannot be loaded as {}; choose f32, bf16 or f16", name_of(*dtype)));
+    throw ArgumentError(
+        fmt::format("a model cannot be loaded as {}; choose f32, bf16 or f16", name_of(*dtype)));
   const ModelConfig config = ModelConfig::from_file(directory / "config.json");
   const Safetensors weights = open_model_weights(directory);
   const std::vector<ParameterSpec> specs = parameter_specs(config);
@@ -59,16 +60,18 @@ Model Model::load(const std::filesystem::path& directory, std::optional<DType> d
     if (!info)
       problems.push_back(fmt::format("missing: {} {}", spec.name, spec.shape.str()));
     else if (!(info->shape == spec.shape))
-      problems.push_back(fmt::format("{}: the file has {}, config.json means {}", spec.name, info->shape.str(),
-                                     spec.shape.str()));
+      problems.push_back(fmt::format("{}: the file has {}, config.json means {}", spec.name,
+                                     info->shape.str(), spec.shape.str()));
     else if (!is_floating(info->dtype))
-      problems.push_back(fmt::format("{}: {} is not a floating-point dtype", spec.name, name_of(info->dtype)));
+      problems.push_back(
+          fmt::format("{}: {} is not a floating-point dtype", spec.name, name_of(info->dtype)));
     else
       found[spec.name] = info;
   }
   for (const TensorInfo& info : weights.tensors())
     if (!found.contains(info.name) && !may_be_left_over(config, info.name)) {
-      const bool known = std::any_of(specs.begin(), specs.end(), [&](const auto& s) { return s.name == info.name; });
+      const bool known =
+          std::any_of(specs.begin(), specs.end(), [&](const auto& s) { return s.name == info.name; });
       if (!known) problems.push_back(fmt::format("left over: {} {}", info.name, info.shape.str()));
     }
   if (!problems.empty())
@@ -143,7 +146,8 @@ KvCache Model::make_cache(std::int64_t batch, std::int64_t capacity) const {
   for (std::int64_t i = 0; i < config_.layers; ++i) {
     // Through a copy each: every layer's cache needs storage of its own.
     const std::vector<std::byte> empty(static_cast<std::size_t>(shape.elements()) * size_of(dtype_));
-    cache.layers.push_back({Tensor::from_bytes(empty, shape, dtype_), Tensor::from_bytes(empty, shape, dtype_)});
+    cache.layers.push_back(
+        {Tensor::from_bytes(empty, shape, dtype_), Tensor::from_bytes(empty, shape, dtype_)});
   }
   return cache;
 }

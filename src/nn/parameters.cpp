@@ -28,7 +28,8 @@ std::vector<LayerLinear> layer_linears(const ModelConfig& c) {
 
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& c) {
   using Kind = ParameterSpec::Kind;
-  std::vector<ParameterSpec> specs{{"model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, Kind::embedding}};
+  std::vector<ParameterSpec> specs{
+      {"model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, Kind::embedding}};
   for (std::int64_t layer = 0; layer < c.layers; ++layer) {
     const std::string name = fmt::format("model.layers.{}.", layer);
     specs.push_back({name + "input_layernorm.weight", {c.hidden_size}, Kind::norm});
@@ -43,7 +44,8 @@ std::vector<ParameterSpec> parameter_specs(const ModelConfig& c) {
     specs.push_back({name + "post_attention_layernorm.weight", {c.hidden_size}, Kind::norm});
   }
   specs.push_back({"model.norm.weight", {c.hidden_size}, Kind::norm});
-  if (!c.tie_word_embeddings) specs.push_back({"lm_head.weight", {c.vocab_size, c.hidden_size}, Kind::linear});
+  if (!c.tie_word_embeddings)
+    specs.push_back({"lm_head.weight", {c.vocab_size, c.hidden_size}, Kind::linear});
   return specs;
 }
 

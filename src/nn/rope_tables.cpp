@@ -6,18 +6,20 @@
 namespace wick {
 namespace {
 
-/// Frequency of pair i, scaled as the config says. llama3: wavelengths beyond the original context are stretched by
-/// `factor`, short ones kept, and those between blended (the Llama 3.1 release's rule).
+/// Frequency of pair i, scaled as the config says. llama3: wavelengths beyond the original context are
+/// stretched by `factor`, short ones kept, and those between blended (the Llama 3.1 release's rule).
 double frequency(const ModelConfig& config, std::int64_t i) {
   const RopeConfig& rope = config.rope;
-  const double base = std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+  const double base =
+      std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
   if (rope.type == RopeConfig::Type::linear) return base / rope.factor;
   if (rope.type != RopeConfig::Type::llama3) return base;
   const double original = static_cast<double>(rope.original_max_position);
   const double wavelength = 2.0 * std::numbers::pi / base;
   if (wavelength < original / rope.high_freq_factor) return base;
   if (wavelength > original / rope.low_freq_factor) return base / rope.factor;
-  const double blend = (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+  const double blend =
+      (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
   return (1 - blend) * base / rope.factor + blend * base;
 }
 

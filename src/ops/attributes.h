@@ -6,8 +6,8 @@
 #include "wick/dtype.h"
 #include "wick/shape.h"
 
-// Attribute structs that ops and kernels share. Fields are 8 bytes wide (or the struct has no padding), because
-// `Attrs` compares and hashes them as bytes.
+// Attribute structs that ops and kernels share. Fields are 8 bytes wide (or the struct has no padding),
+// because `Attrs` compares and hashes them as bytes.
 namespace wick {
 
 struct AxisAttrs {
@@ -27,7 +27,9 @@ struct ShapeAttrs {
     attrs.dtype = static_cast<std::int32_t>(dtype);
     return attrs;
   }
-  Shape shape() const { return Shape(std::span<const std::int64_t>(dims.data(), static_cast<std::size_t>(rank))); }
+  Shape shape() const {
+    return Shape(std::span<const std::int64_t>(dims.data(), static_cast<std::size_t>(rank)));
+  }
   DType type() const { return static_cast<DType>(dtype); }
 };
 

@@ -2,8 +2,8 @@
 
 namespace wick {
 
-/// While one lives, evaluations on this thread decompose every composite op, also where the backend has a fused
-/// kernel: how tests compare the two.
+/// While one lives, evaluations on this thread decompose every composite op, also where the backend has a
+/// fused kernel: how tests compare the two.
 class DecomposeScope {
  public:
   DecomposeScope();

@@ -12,8 +12,8 @@ constexpr std::size_t most_inputs = 8;
 constexpr std::size_t most_registers = 16;
 constexpr std::uint32_t ungrouped = ~std::uint32_t{0};
 
-/// Grows groups from results towards their inputs: an elementwise node joins the group of its users when all of them
-/// are in one group and it has the group's shape.
+/// Grows groups from results towards their inputs: an elementwise node joins the group of its users when all
+/// of them are in one group and it has the group's shape.
 class Fusion {
  public:
   Fusion(const Graph& graph, const PassContext& context) : graph_(graph), context_(context) {}
@@ -36,7 +36,8 @@ class Fusion {
 
  private:
   bool fusible(const GraphNode& node) const {
-    return node.op && node.op->elementwise && context_.backend.can_group(*node.op, graph_.input_specs(node), node.spec);
+    return node.op && node.op->elementwise &&
+           context_.backend.can_group(*node.op, graph_.input_specs(node), node.spec);
   }
 
   void assign_groups() {
@@ -56,7 +57,8 @@ class Fusion {
         }
       }
       for (std::uint32_t input : node.inputs) {
-        if (group_of_[i] == ungrouped || (user_group[input] != ungrouped && user_group[input] != group_of_[i]))
+        if (group_of_[i] == ungrouped ||
+            (user_group[input] != ungrouped && user_group[input] != group_of_[i]))
           blocked[input] = 1;
         user_group[input] = group_of_[i];
       }
@@ -94,13 +96,15 @@ class Fusion {
     const auto is_member = [&](std::uint32_t p) { return std::binary_search(order.begin(), order.end(), p); };
     for (std::uint32_t member : order)
       for (std::uint32_t input : graph_.nodes[member].inputs)
-        if (!is_member(input) && std::find(node.inputs.begin(), node.inputs.end(), input) == node.inputs.end()) {
+        if (!is_member(input) &&
+            std::find(node.inputs.begin(), node.inputs.end(), input) == node.inputs.end()) {
           node.inputs.push_back(input);
           group->inputs.push_back(graph_.nodes[input].spec.dtype);
         }
     const auto number = [&](std::uint32_t p) {
       if (!is_member(p))
-        return static_cast<std::uint32_t>(std::find(node.inputs.begin(), node.inputs.end(), p) - node.inputs.begin());
+        return static_cast<std::uint32_t>(std::find(node.inputs.begin(), node.inputs.end(), p) -
+                                          node.inputs.begin());
       const auto at = std::lower_bound(order.begin(), order.end(), p) - order.begin();
       return static_cast<std::uint32_t>(node.inputs.size() + static_cast<std::size_t>(at));
     };
@@ -122,6 +126,8 @@ class Fusion {
 
 }  // namespace
 
-Graph fuse_elementwise(const Graph& graph, const PassContext& context) { return Fusion(graph, context).run(); }
+Graph fuse_elementwise(const Graph& graph, const PassContext& context) {
+  return Fusion(graph, context).run();
+}
 
 }  // namespace wick

@@ -24,11 +24,12 @@ struct GraphNode {
   Spec spec;
   SmallVector<std::uint32_t, 3> inputs;
   std::shared_ptr<const ElementwiseGroup> group;  ///< of an elementwise_group node
-  std::uint32_t leaf = 0;  ///< index into Graph::leaves, for leaves
+  std::uint32_t leaf = 0;                         ///< index into Graph::leaves, for leaves
   SourceLocation where;
 };
 
-/// What an evaluation has to compute, taken from the recorded nodes: a vector in topological order that passes rewrite.
+/// What an evaluation has to compute, taken from the recorded nodes: a vector in topological order that
+/// passes rewrite.
 struct Graph {
   Device device;
   std::vector<GraphNode> nodes;
@@ -41,14 +42,17 @@ struct Graph {
 /// `donated`, per position in the walk: leaves whose storage dies with this evaluation.
 Graph snapshot(const Walk& walk, const std::vector<char>& donated);
 
-/// The rewriting idiom of the passes: a new graph is grown node by node while positions of the old one are mapped.
+/// The rewriting idiom of the passes: a new graph is grown node by node while positions of the old one are
+/// mapped.
 class Rewriter {
  public:
   explicit Rewriter(const Graph& old);
   /// Appends a copy of old node `i`, with its inputs mapped.
   GraphNode mapped_copy(std::uint32_t i) const;
   std::uint32_t append(GraphNode node);
-  void map(std::uint32_t old_position, std::uint32_t new_position) { new_position_[old_position] = new_position; }
+  void map(std::uint32_t old_position, std::uint32_t new_position) {
+    new_position_[old_position] = new_position;
+  }
   std::uint32_t operator[](std::uint32_t old_position) const { return new_position_[old_position]; }
   Graph& result() noexcept { return result_; }
   /// Maps the outputs and hands the new graph over.

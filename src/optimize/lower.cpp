@@ -25,18 +25,20 @@ bool supported(const Graph& graph, const GraphNode& node, const PassContext& con
   std::vector<Slot> slots;
   for (std::uint32_t i : node.inputs)
     slots.push_back({graph.nodes[i].spec.dtype, Layout::contiguous(graph.nodes[i].spec.shape)});
-  return entry->supports({*node.op, node.attrs, slots, {node.spec.dtype, Layout::contiguous(node.spec.shape)}});
+  return entry->supports(
+      {*node.op, node.attrs, slots, {node.spec.dtype, Layout::contiguous(node.spec.shape)}});
 }
 
 Tensor placeholder(const Spec& spec, Device device) {
   return Tensor(Node::make_data({nullptr, Layout::contiguous(spec.shape), nullptr}, spec.dtype, device));
 }
 
-/// Appends `node` (inputs are positions in `graph`), or its decomposition; returns the position of the result. The
-/// recursion is as deep as composites are nested in the ops' own definitions.
+/// Appends `node` (inputs are positions in `graph`), or its decomposition; returns the position of the
+/// result. The recursion is as deep as composites are nested in the ops' own definitions.
 std::uint32_t append_lowered(Rewriter& out, GraphNode node, const PassContext& context) {
   Graph& graph = out.result();
-  const bool keep = !node.op || !node.op->decompose || (!context.decompose_all && supported(graph, node, context));
+  const bool keep =
+      !node.op || !node.op->decompose || (!context.decompose_all && supported(graph, node, context));
   if (keep) return out.append(std::move(node));
 
   std::vector<Tensor> inputs;
@@ -55,7 +57,8 @@ std::uint32_t append_lowered(Rewriter& out, GraphNode node, const PassContext& c
     }
     if (is_input) continue;
     if (!part.op())
-      throw InternalError("the decomposition of " + std::string(node.op->name) + " records data; it must be constants");
+      throw InternalError("the decomposition of " + std::string(node.op->name) +
+                          " records data; it must be constants");
     GraphNode copy;
     copy.op = part.op();
     copy.attrs = part.attrs();
@@ -72,7 +75,8 @@ std::uint32_t append_lowered(Rewriter& out, GraphNode node, const PassContext& c
 Graph lower(const Graph& graph, const PassContext& context) {
   const LazyScope lazy;
   Rewriter out(graph);
-  for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) out.map(i, append_lowered(out, out.mapped_copy(i), context));
+  for (std::uint32_t i = 0; i < graph.nodes.size(); ++i)
+    out.map(i, append_lowered(out, out.mapped_copy(i), context));
   return out.finish();
 }
 

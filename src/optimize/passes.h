@@ -31,15 +31,15 @@ Graph eliminate_dead_nodes(const Graph& graph, const PassContext& context);
 /// Joins elementwise ops to groups that are computed in one pass over memory.
 Graph fuse_elementwise(const Graph& graph, const PassContext& context);
 
-/// Throws InternalError, naming the pass, when `graph` is not well formed: inputs before users, specs as the ops infer
-/// them, outputs in range.
+/// Throws InternalError, naming the pass, when `graph` is not well formed: inputs before users, specs as the
+/// ops infer them, outputs in range.
 void verify(const Graph& graph, std::string_view after_pass);
 
 /// The passes, in order.
 std::span<const Pass> pipeline();
 
-/// Runs the pipeline. The environment variable WICK_PASSES ("-name,-name") disables passes; verification runs between
-/// all passes when WICK_VERIFY is set, and always at the end in debug builds.
+/// Runs the pipeline. The environment variable WICK_PASSES ("-name,-name") disables passes; verification runs
+/// between all passes when WICK_VERIFY is set, and always at the end in debug builds.
 Graph optimize(Graph graph, const PassContext& context);
 
 }  // namespace wick

@@ -27,7 +27,8 @@ std::array<bool, passes.size()> disabled_passes() {
     rest = comma == std::string_view::npos ? "" : rest.substr(comma + 1);
     bool known = false;
     for (std::size_t i = 0; i < passes.size(); ++i) {
-      if (passes[i].required || item.size() < 2 || item[0] != '-' || item.substr(1) != passes[i].name) continue;
+      if (passes[i].required || item.size() < 2 || item[0] != '-' || item.substr(1) != passes[i].name)
+        continue;
       disabled[i] = known = true;
     }
     if (!known) {

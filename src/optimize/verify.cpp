@@ -12,20 +12,25 @@ void verify(const Graph& graph, std::string_view after_pass) {
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const GraphNode& node = graph.nodes[i];
     if (!node.op) {
-      if (node.leaf >= graph.leaves.size()) fail(fmt::format("node {} names leaf {}, which does not exist", i, node.leaf));
-      if (!(graph.leaves[node.leaf].layout.shape == node.spec.shape)) fail(fmt::format("leaf {} has two shapes", i));
+      if (node.leaf >= graph.leaves.size())
+        fail(fmt::format("node {} names leaf {}, which does not exist", i, node.leaf));
+      if (!(graph.leaves[node.leaf].layout.shape == node.spec.shape))
+        fail(fmt::format("leaf {} has two shapes", i));
       continue;
     }
     for (std::uint32_t input : node.inputs)
-      if (input >= i) fail(fmt::format("node {} ({}) uses node {}, which is not before it", i, node.op->name, input));
+      if (input >= i)
+        fail(fmt::format("node {} ({}) uses node {}, which is not before it", i, node.op->name, input));
     if (node.group) {
-      if (node.group->inputs.size() != node.inputs.size()) fail(fmt::format("group {} has other inputs than its node", i));
+      if (node.group->inputs.size() != node.inputs.size())
+        fail(fmt::format("group {} has other inputs than its node", i));
       continue;
     }
     const Spec inferred = node.op->infer(graph.input_specs(node), node.attrs);
     if (!(inferred.shape == node.spec.shape) || inferred.dtype != node.spec.dtype)
-      fail(fmt::format("node {} ({}) says {}{}, its op infers {}{}", i, node.op->name, name_of(node.spec.dtype),
-                       node.spec.shape.str(), name_of(inferred.dtype), inferred.shape.str()));
+      fail(fmt::format("node {} ({}) says {}{}, its op infers {}{}", i, node.op->name,
+                       name_of(node.spec.dtype), node.spec.shape.str(), name_of(inferred.dtype),
+                       inferred.shape.str()));
   }
   for (std::uint32_t o : graph.outputs)
     if (o >= graph.nodes.size()) fail(fmt::format("output {} does not exist", o));

@@ -6,8 +6,8 @@
 
 namespace wick {
 
-/// Places blocks with known lifetimes in one arena: a first-come, best-fit free list that is replayed in step order.
-/// Offsets are multiples of 64 bytes.
+/// Places blocks with known lifetimes in one arena: a first-come, best-fit free list that is replayed in step
+/// order. Offsets are multiples of 64 bytes.
 class ArenaPlanner {
  public:
   std::uint64_t allocate(std::uint64_t bytes);
@@ -20,7 +20,7 @@ class ArenaPlanner {
   void insert(std::uint64_t offset, std::uint64_t bytes);
   void erase(std::map<std::uint64_t, std::uint64_t>::iterator it);
 
-  std::map<std::uint64_t, std::uint64_t> free_;           // offset -> bytes
+  std::map<std::uint64_t, std::uint64_t> free_;          // offset -> bytes
   std::multimap<std::uint64_t, std::uint64_t> by_size_;  // bytes -> offset
   std::uint64_t size_ = 0;
 };

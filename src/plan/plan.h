@@ -32,8 +32,8 @@ struct PlanOutput {
   Layout layout;
 };
 
-/// Everything about an evaluation that does not depend on data: steps in order with their kernels prepared, and a place
-/// for every value. Immutable and thread-safe: one plan may run on several threads at once.
+/// Everything about an evaluation that does not depend on data: steps in order with their kernels prepared,
+/// and a place for every value. Immutable and thread-safe: one plan may run on several threads at once.
 ///
 /// Bases are numbered: 0 the arena, then the leaves, then the results.
 class Plan {
@@ -53,13 +53,13 @@ class Plan {
   /// Arena and results: what a run allocates, in bytes.
   std::uint64_t peak_bytes() const noexcept;
 
-  /// Runs the steps in order on the calling thread. `bases` are addresses in the numbering above. Errors in the data
-  /// are rethrown with the op and the line of user code that recorded it.
+  /// Runs the steps in order on the calling thread. `bases` are addresses in the numbering above. Errors in
+  /// the data are rethrown with the op and the line of user code that recorded it.
   void run(std::span<std::byte* const> bases) const;
 };
 
-/// Chooses kernels, order, layouts and memory for an optimised graph. Throws DTypeError when the backend has no kernel
-/// for a primitive op on its dtypes.
+/// Chooses kernels, order, layouts and memory for an optimised graph. Throws DTypeError when the backend has
+/// no kernel for a primitive op on its dtypes.
 std::shared_ptr<const Plan> make_plan(Graph graph, const Backend& backend);
 
 }  // namespace wick

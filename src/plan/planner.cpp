@@ -29,10 +29,10 @@ struct Buffer {
   std::uint32_t first_step = 0;
   std::uint32_t last_step = 0;
   bool is_result = false;
-  std::uint32_t result = none;     // number among the results
-  std::uint32_t merged = none;     // lies in this other buffer
-  std::uint32_t leaf = none;       // lies in this donated leaf
-  std::uint64_t offset = 0;        // in the arena
+  std::uint32_t result = none;  // number among the results
+  std::uint32_t merged = none;  // lies in this other buffer
+  std::uint32_t leaf = none;    // lies in this donated leaf
+  std::uint64_t offset = 0;     // in the arena
 };
 
 struct DraftStep {
@@ -102,9 +102,11 @@ class Planner {
     auto layout = node.op->view(places_[input].layout, node.spec, node.attrs);
     if (!layout) {
       input = contiguous(input, i);
-      layout = graph().nodes[i].op->view(places_[input].layout, graph().nodes[i].spec, graph().nodes[i].attrs);
+      layout =
+          graph().nodes[i].op->view(places_[input].layout, graph().nodes[i].spec, graph().nodes[i].attrs);
     }
-    if (!layout) throw InternalError(fmt::format("{} cannot view a contiguous tensor", graph().nodes[i].op->name));
+    if (!layout)
+      throw InternalError(fmt::format("{} cannot view a contiguous tensor", graph().nodes[i].op->name));
     places_[i] = {places_[input].root, *layout};
   }
 
@@ -115,7 +117,8 @@ class Planner {
       const Spec spec{places_[i].layout.shape, dtype_of_place(i)};
       const std::uint32_t place = static_cast<std::uint32_t>(places_.size());
       add_step(copy_op(), {}, SmallVector<std::uint32_t, 3>{i}, spec, user);
-      places_.push_back({{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(spec.shape)});
+      places_.push_back(
+          {{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(spec.shape)});
       extra_dtypes_.push_back(spec.dtype);
       contiguous_.push_back(place);
       contiguous_[i] = place;
@@ -133,9 +136,11 @@ class Planner {
     const KernelEntry* entry = backend_.find(*node.op);
     SmallVector<std::uint32_t, 3> inputs;
     for (std::uint32_t input : node.inputs)
-      inputs.push_back(entry && accepts(entry->layouts, places_[input].layout) ? input : contiguous(input, i));
+      inputs.push_back(entry && accepts(entry->layouts, places_[input].layout) ? input
+                                                                               : contiguous(input, i));
     add_step(*node.op, node.attrs, inputs, node.spec, i, node.group.get());
-    places_[i] = {{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(node.spec.shape)};
+    places_[i] = {{false, static_cast<std::uint32_t>(buffers_.size() - 1)},
+                  Layout::contiguous(node.spec.shape)};
   }
 
   void add_step(const Op& op, const Attrs& attrs, SmallVector<std::uint32_t, 3> inputs, const Spec& spec,
@@ -147,8 +152,9 @@ class Planner {
     const KernelEntry* entry = backend_.find(op);
     if (!entry || (entry->supports && !entry->supports(request))) {
       const GraphNode& user = graph().nodes[node];
-      throw DTypeError(fmt::format("the {} backend has no kernel for {}", backend_.name(),
-                                   describe_call(*user.op, graph().input_specs(user), user.attrs, user.where)));
+      throw DTypeError(
+          fmt::format("the {} backend has no kernel for {}", backend_.name(),
+                      describe_call(*user.op, graph().input_specs(user), user.attrs, user.where)));
     }
     Step step;
     step.kernel = entry->prepare(request);
@@ -169,8 +175,10 @@ class Planner {
     leaf_is_output_.assign(graph().leaves.size(), 0);
     for (std::uint32_t o : graph().outputs) {
       const Root root = places_[o].root;
-      if (root.is_leaf) leaf_is_output_[root.id] = 1;
-      else buffers_[root.id].is_result = true;
+      if (root.is_leaf)
+        leaf_is_output_[root.id] = 1;
+      else
+        buffers_[root.id].is_result = true;
     }
     leaf_last_step_.assign(graph().leaves.size(), 0);
     for (std::uint32_t s = 0; s < drafts_.size(); ++s)
@@ -183,22 +191,25 @@ class Planner {
     return buffer;
   }
 
-  /// Whether input `k` of step `s` is read for the last time there, wholly and by nobody else, so that the output may
-  /// overwrite it.
+  /// Whether input `k` of step `s` is read for the last time there, wholly and by nobody else, so that the
+  /// output may overwrite it.
   bool can_overwrite(std::uint32_t s, std::size_t k) {
     const DraftStep& draft = drafts_[s];
     const Place& place = places_[draft.inputs[k]];
     const Buffer& target = buffers_[draft.output];
-    const auto bytes = static_cast<std::uint64_t>(place.layout.shape.elements()) * size_of(dtype_of_place(draft.inputs[k]));
-    if (bytes != target.bytes || bytes == 0 || !place.layout.is_contiguous() || place.layout.offset != 0) return false;
+    const auto bytes =
+        static_cast<std::uint64_t>(place.layout.shape.elements()) * size_of(dtype_of_place(draft.inputs[k]));
+    if (bytes != target.bytes || bytes == 0 || !place.layout.is_contiguous() || place.layout.offset != 0)
+      return false;
     if (dtype_of_place(draft.inputs[k]) != target.dtype) return false;
     for (std::size_t j = 0; j < draft.inputs.size(); ++j) {
       const Place& other = places_[draft.inputs[j]];
-      const bool shares = other.root == place.root ||
-                          (!other.root.is_leaf && !place.root.is_leaf &&
-                           representative(other.root.id) == representative(place.root.id));
-      if (j != k && shares && !(other.layout.is_contiguous() && other.layout.offset == 0 &&
-                                other.layout.shape == place.layout.shape))
+      const bool shares =
+          other.root == place.root || (!other.root.is_leaf && !place.root.is_leaf &&
+                                       representative(other.root.id) == representative(place.root.id));
+      if (j != k && shares &&
+          !(other.layout.is_contiguous() && other.layout.offset == 0 &&
+            other.layout.shape == place.layout.shape))
         return false;
     }
     if (place.root.is_leaf) {
@@ -246,7 +257,8 @@ class Planner {
     for (std::uint32_t s = 0; s < drafts_.size(); ++s) {
       const std::uint64_t scratch = plan_->steps[s].kernel->scratch_bytes();
       Buffer& output = buffers_[drafts_[s].output];
-      if (output.merged == none && output.leaf == none && !output.is_result) output.offset = arena.allocate(output.bytes);
+      if (output.merged == none && output.leaf == none && !output.is_result)
+        output.offset = arena.allocate(output.bytes);
       if (scratch > 0) {
         plan_->steps[s].scratch = {0, arena.allocate(scratch)};
         arena.release(plan_->steps[s].scratch.offset, scratch);

@@ -1,7 +1,8 @@
 #include "runtime/arena_pool.h"
 
-#include <algorithm>
 #include <fmt/format.h>
+
+#include <algorithm>
 #include <mutex>
 #include <vector>
 
@@ -17,7 +18,8 @@ class Pool {
   std::shared_ptr<Storage> take(std::uint64_t bytes) {
     std::vector<std::shared_ptr<Storage>> too_small;  // freed outside the lock
     std::lock_guard lock(mutex_);
-    const auto fit = std::find_if(free_.begin(), free_.end(), [&](const auto& b) { return b->bytes() >= bytes; });
+    const auto fit =
+        std::find_if(free_.begin(), free_.end(), [&](const auto& b) { return b->bytes() >= bytes; });
     if (fit != free_.end()) {
       auto block = std::move(*fit);
       free_.erase(fit);
@@ -29,7 +31,8 @@ class Pool {
   void give(std::shared_ptr<Storage> block) {
     std::lock_guard lock(mutex_);
     if (free_.size() >= most_blocks) return;
-    const auto at = std::find_if(free_.begin(), free_.end(), [&](const auto& b) { return b->bytes() >= block->bytes(); });
+    const auto at =
+        std::find_if(free_.begin(), free_.end(), [&](const auto& b) { return b->bytes() >= block->bytes(); });
     free_.insert(at, std::move(block));
   }
   static Pool& instance() {

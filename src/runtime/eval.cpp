@@ -127,7 +127,8 @@ Tensor Tensor::detach() const {
 }
 
 void Tensor::copy_bytes(std::span<std::byte> out) const {
-  if (out.size() != bytes()) throw ArgumentError("copy_bytes: the destination has another size than the tensor");
+  if (out.size() != bytes())
+    throw ArgumentError("copy_bytes: the destination has another size than the tensor");
   eval();
   const Value& value = *node_->value();
   if (!value.layout.is_contiguous()) {

@@ -14,8 +14,8 @@
 namespace wick {
 namespace {
 
-/// Whether somebody besides the walked graph holds the node. Each edge of the walk is two references: the user's input
-/// slot, and the walk's own.
+/// Whether somebody besides the walked graph holds the node. Each edge of the walk is two references: the
+/// user's input slot, and the walk's own.
 bool held_elsewhere(const Node& node, std::uint32_t edges) { return node.references() > 2 * edges; }
 
 std::vector<std::uint32_t> count_edges(const Walk& walk) {
@@ -123,7 +123,8 @@ void BoundEvaluation::forget_history() {
     const Node& node = *walk_.order[i];
     reachable[i] = walk_.is_leaf(i) && node.op() && node.input_count() > 0 && !node.has_forgotten();
     for (std::uint32_t e : walk_.inputs(i))
-      reachable[i] = static_cast<char>(reachable[i] | reachable[e] | held_elsewhere(*walk_.order[e], edges[e]));
+      reachable[i] =
+          static_cast<char>(reachable[i] | reachable[e] | held_elsewhere(*walk_.order[e], edges[e]));
   }
   for (std::uint32_t root : walk_.roots)
     if (!reachable[root] && !walk_.is_leaf(root)) walk_.order[root]->forget_inputs();

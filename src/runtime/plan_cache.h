@@ -13,7 +13,8 @@
 
 namespace wick {
 
-/// Plans by the structure of what they compute. Bounded: the least recently used plan goes first. Thread-safe.
+/// Plans by the structure of what they compute. Bounded: the least recently used plan goes first.
+/// Thread-safe.
 class PlanCache {
  public:
   static PlanCache& instance();
@@ -38,8 +39,8 @@ class PlanCache {
   std::uint64_t misses_ = 0;
 };
 
-/// Bytes that identify the structure of an evaluation: ops, attributes, edges, the leaves' dtypes, shapes, strides and
-/// whether they are donated, outputs, device, threads and optimiser settings. Never the data.
+/// Bytes that identify the structure of an evaluation: ops, attributes, edges, the leaves' dtypes, shapes,
+/// strides and whether they are donated, outputs, device, threads and optimiser settings. Never the data.
 void append_plan_key(std::string& key, const Walk& walk, const std::vector<char>& donated);
 
 }  // namespace wick

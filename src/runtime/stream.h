@@ -8,7 +8,8 @@
 
 namespace wick {
 
-/// A worker thread that runs jobs in the order they came. Jobs must not throw. Ends after the jobs that are there.
+/// A worker thread that runs jobs in the order they came. Jobs must not throw. Ends after the jobs that are
+/// there.
 class Stream {
  public:
   Stream() = default;

@@ -10,10 +10,6 @@
 
 namespace wick {
 
-/// One step as a line of JSON, without a line end: step, loss, grad_norm, lr, tokens_per_second, peak_bytes,
-/// and valid_loss where there is one. Values that are not finite become null.
-std::string metrics_json(const StepMetrics& metrics);
-
 /// Keeps the metrics of a run in a CSV file: step, epoch, loss, grad_norm, lr, tokens_per_second, peak_bytes,
 /// valid_loss (empty where none was measured), numbers with all their digits.
 class MetricsWriter {

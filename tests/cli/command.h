@@ -21,15 +21,18 @@ struct CommandResult {
 inline std::string quoted(const std::string& text) {
   std::string word = "'";
   for (char c : text) {
-    if (c == '\'') word += "'\\''";
-    else word += c;
+    if (c == '\'')
+      word += "'\\''";
+    else
+      word += c;
   }
   return word + "'";
 }
 
 /// Runs the built `wick` with arguments in shell syntax.
 inline CommandResult wick_command(const std::string& arguments) {
-  const auto error_file = std::filesystem::path(::testing::TempDir()) / ("wick-stderr-" + std::to_string(getpid()));
+  const auto error_file =
+      std::filesystem::path(::testing::TempDir()) / ("wick-stderr-" + std::to_string(getpid()));
   const std::string line = quoted(WICK_BINARY) + " 2>" + quoted(error_file.string()) + " " + arguments;
   CommandResult result;
   FILE* pipe = popen(line.c_str(), "r");

@@ -8,15 +8,16 @@
 namespace wick {
 namespace {
 
+using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-using nlohmann::json;
 
 TEST(Cli, VersionAndHelp) {
   EXPECT_THAT(wick_command("--version").out, StartsWith("wick 0."));
   const CommandResult help = wick_command("--help");
   EXPECT_EQ(help.status, 0);
-  for (const char* name : {"train", "generate", "eval", "tokenize", "merge", "inspect", "devices", "completion"}) {
+  for (const char* name :
+       {"train", "generate", "eval", "tokenize", "merge", "inspect", "devices", "completion"}) {
     EXPECT_THAT(help.out, HasSubstr(name));
     const CommandResult one = wick_command(std::string(name) + " --help");
     EXPECT_EQ(one.status, 0);
@@ -87,28 +88,33 @@ TEST(CliTokenize, ArgumentAndStandardInputAgree) {
 }
 
 TEST(CliGenerate, JsonHasTheFieldsAndGreedyRepeats) {
-  const std::string line = "generate --json --temperature 0 --max-tokens 20 --prompt 'Once upon a time' --model " +
-                           quoted(bundled_model());
+  const std::string line =
+      "generate --json --temperature 0 --max-tokens 20 --prompt 'Once upon a time' --model " +
+      quoted(bundled_model());
   const json first = json::parse(wick_command(line).out);
   EXPECT_EQ(first.at("ids").size(), 20u);
   EXPECT_EQ(first.at("finish_reason"), "length");
   EXPECT_GT(first.at("tokens_per_second"), 0);
   EXPECT_THAT(first.at("text").get<std::string>(), StartsWith("Once upon a time"));
-  EXPECT_EQ(first.at("text").get<std::string>(), "Once upon a time" + first.at("completion").get<std::string>());
+  EXPECT_EQ(first.at("text").get<std::string>(),
+            "Once upon a time" + first.at("completion").get<std::string>());
   EXPECT_EQ(json::parse(wick_command(line + " --threads 1").out).at("ids"), first.at("ids"));
 }
 
 TEST(CliGenerate, SeedsDecideTheDraws) {
   const std::string line =
       "generate --json --max-tokens 30 --prompt 'Once upon a time' --model " + quoted(bundled_model());
-  const auto ids = [&](const std::string& seed) { return json::parse(wick_command(line + " --seed " + seed).out).at("ids"); };
+  const auto ids = [&](const std::string& seed) {
+    return json::parse(wick_command(line + " --seed " + seed).out).at("ids");
+  };
   EXPECT_EQ(ids("1"), ids("1"));
   EXPECT_NE(ids("1"), ids("2"));
 }
 
 TEST(CliGenerate, StopTextsEndItAndAreLeftOut) {
-  const std::string line = "generate --json --temperature 0 --max-tokens 40 --prompt 'Once upon a time' --model " +
-                           quoted(bundled_model());
+  const std::string line =
+      "generate --json --temperature 0 --max-tokens 40 --prompt 'Once upon a time' --model " +
+      quoted(bundled_model());
   const std::string whole = json::parse(wick_command(line).out).at("completion");
   const std::string stop = whole.substr(10, 3);
   const json result = json::parse(wick_command(line + " --stop " + quoted(stop)).out);
@@ -117,7 +123,8 @@ TEST(CliGenerate, StopTextsEndItAndAreLeftOut) {
 }
 
 TEST(CliGenerate, PlainOutputIsTheText) {
-  const std::string line = " --temperature 0 --max-tokens 12 --prompt 'Once upon a time' --model " + quoted(bundled_model());
+  const std::string line =
+      " --temperature 0 --max-tokens 12 --prompt 'Once upon a time' --model " + quoted(bundled_model());
   const json result = json::parse(wick_command("generate --json" + line).out);
   EXPECT_EQ(wick_command("generate" + line).out, result.at("text").get<std::string>() + "\n");
 }
@@ -136,11 +143,14 @@ class CliTrain : public ::testing::Test {
     directory_ = fresh_directory();
     std::ofstream data(directory_ / "train.jsonl");
     for (int i = 0; i < 24; ++i)
-      data << json{{"prompt", "One day, Mia found a hat."}, {"completion", " LOG " + std::to_string(i)}}.dump() << "\n";
+      data
+          << json{{"prompt", "One day, Mia found a hat."}, {"completion", " LOG " + std::to_string(i)}}.dump()
+          << "\n";
   }
   std::string base_line() const {
-    return "train --model " + quoted(bundled_model()) + " --data " + quoted((directory_ / "train.jsonl").string()) +
-           " --out " + quoted((directory_ / "out").string()) + " --batch-size 4 --seq-len 64 --rank 4 --seed 3 ";
+    return "train --model " + quoted(bundled_model()) + " --data " +
+           quoted((directory_ / "train.jsonl").string()) + " --out " + quoted((directory_ / "out").string()) +
+           " --batch-size 4 --seq-len 64 --rank 4 --seed 3 ";
   }
   std::filesystem::path directory_;
 };
@@ -165,16 +175,23 @@ TEST_F(CliTrain, WritesAnAdapterThatOtherCommandsTake) {
 
   const std::string data = " --data " + quoted((directory_ / "train.jsonl").string()) + " --json";
   const json before = json::parse(wick_command("eval --model " + quoted(bundled_model()) + data).out);
-  const json after = json::parse(wick_command("eval --model " + quoted(bundled_model()) + " --adapter " + out + data).out);
+  const json after =
+      json::parse(wick_command("eval --model " + quoted(bundled_model()) + " --adapter " + out + data).out);
   EXPECT_LT(after.at("loss"), before.at("loss"));
   EXPECT_EQ(after.at("tokens"), before.at("tokens"));
 
   const std::string merged = (directory_ / "merged").string();
-  ASSERT_EQ(wick_command("merge --dtype f32 --model " + quoted(bundled_model()) + " --adapter " + out + " --out " + quoted(merged)).status, 0);
+  ASSERT_EQ(wick_command("merge --dtype f32 --model " + quoted(bundled_model()) + " --adapter " + out +
+                         " --out " + quoted(merged))
+                .status,
+            0);
   const json merged_loss = json::parse(wick_command("eval --model " + quoted(merged) + data).out);
   // The base is bf16, so merging rounds each weight to 8 bits of mantissa.
   EXPECT_NEAR(merged_loss.at("loss"), after.at("loss"), 0.05);
-  EXPECT_NE(wick_command("merge --model " + quoted(bundled_model()) + " --adapter " + out + " --out " + quoted(merged)).status, 0);
+  EXPECT_NE(wick_command("merge --model " + quoted(bundled_model()) + " --adapter " + out + " --out " +
+                         quoted(merged))
+                .status,
+            0);
 }
 
 TEST_F(CliTrain, ResumeContinuesToTheSameBytes) {
@@ -197,7 +214,8 @@ TEST_F(CliTrain, ResumeContinuesToTheSameBytes) {
 
 TEST_F(CliTrain, WrongFlagsAndDataAreNamed) {
   EXPECT_THAT(wick_command(base_line() + "--steps 1 --schedule exponential").error, HasSubstr("exponential"));
-  EXPECT_THAT(wick_command(base_line() + "--steps 1 --target-modules nothing_like_it").error, HasSubstr("target_modules"));
+  EXPECT_THAT(wick_command(base_line() + "--steps 1 --target-modules nothing_like_it").error,
+              HasSubstr("target_modules"));
   EXPECT_THAT(wick_command(base_line() + "--steps 1 --init-random").error, HasSubstr("--full"));
   std::ofstream(directory_ / "train.jsonl") << "{\"text\": \"fine\"}\n{\"txt\": 1}\n";
   const CommandResult bad = wick_command(base_line() + "--steps 1");

@@ -7,8 +7,16 @@
 namespace wick {
 namespace {
 
+// Sanitizers multiply time and memory; recursion would overflow the stack at this depth too.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int depth = 50'000;
+#define WICK_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define WICK_SANITIZED 1
+#endif
+#endif
+#ifdef WICK_SANITIZED
+constexpr int depth = 100'000;
 #else
 constexpr int depth = 1'000'000;
 #endif

@@ -1,3 +1,5 @@
+#include "wick/eval.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,7 +10,6 @@
 #include <thread>
 
 #include "wick/error.h"
-#include "wick/eval.h"
 #include "wick/grad.h"
 #include "wick/ops.h"
 
@@ -204,8 +205,10 @@ TEST(EvalAsync, EightThreadsEvaluateAtOnce) {
       Tensor x = Tensor::from(std::vector<float>(256, static_cast<float>(t)), {256});
       for (int i = 0; i < 10; ++i) {
         x = x * 1 + 1;
-        if (i % 3 == 0) x.eval_async();
-        else x.eval();
+        if (i % 3 == 0)
+          x.eval_async();
+        else
+          x.eval();
       }
       results[t] = sum(x).item<float>();
     });

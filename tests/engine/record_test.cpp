@@ -46,17 +46,21 @@ TEST(Record, ErrorNamesOpShapesDtypesAndTheCallersLine) {
 }
 
 TEST(Record, AnEmptyTensorIsRefused) {
-  EXPECT_THAT(message_of<ArgumentError>([] { (void)Tensor().shape(); }), HasSubstr("an empty tensor was used"));
+  EXPECT_THAT(message_of<ArgumentError>([] { (void)Tensor().shape(); }),
+              HasSubstr("an empty tensor was used"));
   EXPECT_THAT(message_of<ArgumentError>([] { eval({Tensor()}); }), HasSubstr("empty tensor"));
 }
 
 TEST(Record, ReadingAsAnotherDtypeIsRefused) {
   EXPECT_THAT(message_of<DTypeError>([] { (void)zeros({2}).to_vector<double>(); }), HasSubstr("f32[2]"));
-  EXPECT_THAT(message_of<ShapeError>([] { (void)zeros({2}).item<float>(); }), HasSubstr("exactly one element"));
+  EXPECT_THAT(message_of<ShapeError>([] { (void)zeros({2}).item<float>(); }),
+              HasSubstr("exactly one element"));
 }
 
 TEST(Record, DataOfTheWrongSizeIsRefused) {
-  EXPECT_THAT(message_of<ShapeError>([] { (void)Tensor::from(std::vector<float>{1, 2}, {3}); }),
+  EXPECT_THAT(message_of<ShapeError>([] {
+                (void)Tensor::from(std::vector<float>{1, 2}, {3});
+              }),
               HasSubstr("f32[3] needs 3 elements"));
 }
 

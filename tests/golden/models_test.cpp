@@ -111,8 +111,9 @@ TEST(GoldenAdapter, APeftDirectorySurvivesARoundTrip) {
   WICK_NEEDS_REFERENCE();
   for (const char* run : {"lora_stories260k_qv_r8", "lora_tiny-qwen2_all_r4"}) {
     const auto directory = reference_directory() / "golden" / run / "adapter_final";
-    const Model model = Model::load(reference_directory() / "models" /
-                                    (std::string(run).find("qwen2") != std::string::npos ? "tiny-qwen2" : "stories260k"));
+    const Model model =
+        Model::load(reference_directory() / "models" /
+                    (std::string(run).find("qwen2") != std::string::npos ? "tiny-qwen2" : "stories260k"));
     const auto copy = std::filesystem::path(::testing::TempDir()) / run;
     LoraAdapter::load(directory, model).save(copy);
     const Safetensors before = Safetensors::open(directory / "adapter_model.safetensors");

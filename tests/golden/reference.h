@@ -16,6 +16,7 @@ inline std::filesystem::path reference_directory() {
 }  // namespace wick
 
 /// Skips the test, saying so, where the reference data is absent.
-#define WICK_NEEDS_REFERENCE()                                                                                   \
-  if (!std::filesystem::exists(wick::reference_directory() / "models"))                                          \
-  GTEST_SKIP() << "the reference data is not there (" << wick::reference_directory() << "); set WICK_REFERENCE_DIR"
+#define WICK_NEEDS_REFERENCE()                                                       \
+  if (!std::filesystem::exists(wick::reference_directory() / "models"))              \
+  GTEST_SKIP() << "the reference data is not there (" << wick::reference_directory() \
+               << "); set WICK_REFERENCE_DIR"

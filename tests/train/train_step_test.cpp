@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "graph/node.h"
 #include "train/batch_loss.h"
 #include "train/training_harness.h"
 #include "wick/eval.h"
@@ -97,12 +98,20 @@ TEST(TrainStep, UpdatesRunInPlaceAndReuseTheirPlan) {
   LoraAdapter adapter = tiny_adapter(model);
   const auto batch = batches_of(tiny_data(3), {.batch_size = 3, .seq_len = 40, .shuffle = false}, 1);
   TrainStep step(model, &adapter, {});
-  double first = step.run(batch, 0, 1e-2).loss;
+  const double first = step.run(batch, 0, 1e-2).loss;
   step.run(batch, 1, 1e-2);
+  const auto buffers = [&] {
+    std::vector<const std::byte*> found;
+    for (const Tensor& t : step.trainables().values()) found.push_back(t.node()->value()->storage->data());
+    for (const Tensor& t : step.optimizer().pending()) found.push_back(t.node()->value()->storage->data());
+    return found;
+  };
+  const auto before = buffers();
   const std::uint64_t misses = plan_cache_stats().misses;
   double last = first;
   for (int i = 2; i < 20; ++i) last = step.run(batch, i, 1e-2 / i).loss;
   EXPECT_EQ(plan_cache_stats().misses, misses);
+  EXPECT_EQ(buffers(), before);
   EXPECT_LT(last, first);
 }
 

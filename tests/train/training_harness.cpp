@@ -68,8 +68,7 @@ Dataset tiny_data(int documents, int seed) {
   std::string lines;
   for (int i = 0; i < documents; ++i) {
     std::string text;
-    for (auto n = 5 + generator() % 30; n > 0; --n)
-      text += static_cast<char>('a' + generator() % 26);
+    for (auto n = 5 + generator() % 30; n > 0; --n) text += static_cast<char>('a' + generator() % 26);
     lines += "{\"text\": \"" + text + "\"}\n";
   }
   TextEncoder encoder;

@@ -7,11 +7,13 @@
 
 namespace wick {
 
-/// An operand of an elementwise op: a tensor, or a number that takes the other operand's dtype (NumPy 2's rule for
-/// Python scalars: a fractional number with an integer tensor gives f64). Carries the caller's location.
+/// An operand of an elementwise op: a tensor, or a number that takes the other operand's dtype (NumPy 2's
+/// rule for Python scalars: a fractional number with an integer tensor gives f64). Carries the caller's
+/// location.
 class Operand {
  public:
-  Operand(const Tensor& tensor, SourceLocation where = SourceLocation::current())  // NOLINT: implicit by design
+  Operand(const Tensor& tensor,
+          SourceLocation where = SourceLocation::current())  // NOLINT: implicit by design
       : tensor_(&tensor), where_(where) {}
   template <std::floating_point T>
   Operand(T value, SourceLocation where = SourceLocation::current())  // NOLINT: implicit by design
@@ -98,8 +100,8 @@ Tensor clamp(const Operand& x, double low, double high);
 /// a where `condition` (bool) holds, else b. All three broadcast together; a and b promote.
 Tensor where(const Tensor& condition, const Operand& a, const Operand& b);
 
-/// `x` converted to `dtype`: floats to integers truncate toward zero and saturate (NaN gives 0), anything to bool is
-/// "not equal zero".
+/// `x` converted to `dtype`: floats to integers truncate toward zero and saturate (NaN gives 0), anything to
+/// bool is "not equal zero".
 Tensor cast(const Tensor& x, DType dtype, SourceLocation where = SourceLocation::current());
 
 }  // namespace wick

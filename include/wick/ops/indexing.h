@@ -6,19 +6,20 @@
 
 namespace wick {
 
-// Indices are i32 or i64; negative ones count from the end. An index out of range throws ArgumentError when the op
-// is evaluated, with the op's location.
+// Indices are i32 or i64; negative ones count from the end. An index out of range throws ArgumentError when
+// the op is evaluated, with the op's location.
 
 /// Slices of x along `axis` at `indices`: result shape = x.shape[:axis] + indices.shape + x.shape[axis+1:].
-Tensor take(const Tensor& x, const Tensor& indices, int axis = 0, SourceLocation where = SourceLocation::current());
+Tensor take(const Tensor& x, const Tensor& indices, int axis = 0,
+            SourceLocation where = SourceLocation::current());
 /// Rows of a table [vocabulary, dim] at ids [...] -> [..., dim].
 Tensor embedding(const Tensor& table, const Tensor& ids, SourceLocation where = SourceLocation::current());
 /// NumPy's take_along_axis: result[..., i, ...] = x[..., indices[..., i, ...], ...]; ranks equal, the other
 /// dimensions equal.
 Tensor take_along_axis(const Tensor& x, const Tensor& indices, int axis,
                        SourceLocation where = SourceLocation::current());
-/// x with updates added at `indices` along axis 0: indices [n], updates [n, x.shape[1:]...]. Repeats accumulate, in
-/// the order of the indices.
+/// x with updates added at `indices` along axis 0: indices [n], updates [n, x.shape[1:]...]. Repeats
+/// accumulate, in the order of the indices.
 Tensor index_add(const Tensor& x, const Tensor& indices, const Tensor& updates,
                  SourceLocation where = SourceLocation::current());
 /// x with x[..., indices[..., i, ...], ...] += updates[..., i, ...] along `axis`; shapes as take_along_axis.

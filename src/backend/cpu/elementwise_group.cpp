@@ -1,9 +1,10 @@
+#include "graph/elementwise_group.h"
+
 #include <array>
 #include <cstring>
 
 #include "backend/cpu/elementwise_program.h"
 #include "backend/cpu/kernels.h"
-#include "graph/elementwise_group.h"
 #include "ops/attributes.h"
 #include "wick/error.h"
 
@@ -57,7 +58,8 @@ class Emitter {
     std::array<Register, 3> operands{};
     for (std::size_t k = 0; k < part.operands.size(); ++k) operands[k] = register_of_[part.operands[k]];
     register_of_[value] = take(result);
-    program_.instructions.push_back({function_of(part.op->name, operand, result), operands, register_of_[value]});
+    program_.instructions.push_back(
+        {function_of(part.op->name, operand, result), operands, register_of_[value]});
     release_after(i);
   }
 
@@ -71,8 +73,8 @@ class Emitter {
     return program_.add_register(type);
   }
 
-  /// Frees the registers of values read for the last time by instruction `i`. Those of inputs are not used again: their
-  /// tiles may lie in the caller's memory.
+  /// Frees the registers of values read for the last time by instruction `i`. Those of inputs are not used
+  /// again: their tiles may lie in the caller's memory.
   void release_after(std::uint32_t i) {
     for (std::size_t v = group_.inputs.size(); v < group_.inputs.size() + i; ++v)
       if (last_use_[v] == i) free_.push_back(register_of_[v]);

@@ -12,7 +12,7 @@ using Entries = std::span<const KernelEntry>;
 Entries elementwise();  // unary, binary, where, cast, constant, arange
 Entries elementwise_group();
 bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
-Entries movement();     // copy, concat, pad, slice_update
+Entries movement();  // copy, concat, pad, slice_update
 Entries reduce();
 Entries argreduce();
 Entries cumsum();

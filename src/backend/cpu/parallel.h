@@ -7,8 +7,8 @@
 
 namespace wick {
 
-/// Calls f(begin, end) on consecutive parts of [0, count), at most one a thread, each of at least `grain` items.
-/// The parts depend on `count`, `grain` and the number of threads only. `f` must not throw.
+/// Calls f(begin, end) on consecutive parts of [0, count), at most one a thread, each of at least `grain`
+/// items. The parts depend on `count`, `grain` and the number of threads only. `f` must not throw.
 template <typename F>
 void parallel_for(std::int64_t count, std::int64_t grain, const F& f) {
   const std::int64_t most = std::max<std::int64_t>(1, count / std::max<std::int64_t>(grain, 1));
