@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 out=models/wick-base
 stories=30000
-steps=2500
+steps=1200
 while [ $# -gt 0 ]; do
   case "$1" in
     --out) out=$2 ;;
@@ -65,8 +65,8 @@ JSON
 "$wick" train --full --init-random --model "$work/start" --dtype f32 \
   --data "$work/base-train.jsonl" --valid-data "$work/base-valid.jsonl" --out "$work/trained" \
   --steps "$steps" --batch-size 16 --seq-len 288 --lr 3e-3 --schedule cosine --warmup $((steps / 20)) \
-  --weight-decay 0.1 --max-grad-norm 1 --eval-every $((steps < 500 ? steps : 500)) --seed 2026
+  --weight-decay 0.1 --max-grad-norm 1 --eval-every $((steps < 400 ? steps : 400)) --seed 2026 --save-dtype bf16
 
 cp "$work/start/"{config,generation_config,tokenizer,tokenizer_config}.json "$out/"
-python3 tools/cast_to_bf16.py "$work/trained/model.safetensors" "$out/model.safetensors"
+cp "$work/trained/model.safetensors" "$out/"
 "$wick" eval --model "$out" --data "$work/base-valid.jsonl"

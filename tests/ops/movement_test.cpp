@@ -139,7 +139,7 @@ const bool registered = register_op_cases(
      reshape_case("reshape_scalar", {1, 1}, {}, {}),
      reshape_case("reshape_empty", {0, 3}, {2, 0}, {2, 0}),
      reshape_case("reshape_large", {67, 129}, {129, 67}, {129, 67}),
-     permute_case("permute_two", {{3, 5}, {0, 3}, {1, 7}, {67, 129}, {16, 32}}, {1, 0}),
+     permute_case("permute_two", {{3, 5}, {0, 3}, {1, 7}, {67, 129}, {16, 32}, {263, 521}}, {1, 0}),
      permute_case("permute_middle", {{2, 3, 4, 5}, {3, 33, 17, 8}}, {0, 2, 1, 3}),
      permute_case("permute_last", {{2, 3, 5}, {5, 19, 37}}, {0, 2, 1}),
      permute_case("permute_rotate", {{2, 3, 5}, {35, 19, 7}}, {2, 0, 1}),

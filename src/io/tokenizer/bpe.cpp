@@ -101,13 +101,13 @@ void Bpe::cut(std::string_view word, const Vocabulary& vocabulary, std::vector<S
     const auto index = static_cast<std::uint32_t>(symbols.size());
     symbols.push_back({id, index == 0 ? no_symbol : index - 1, index + 1, false, false});
   };
-  std::optional<Id> pending;  // an unknown token that the next one may join
+  bool pending = false;  // an unknown token that the next one may join
   for (std::size_t i = 0; i < word.size();) {
     const std::string_view character = word.substr(i, code_point_at(word, i).size);
     i += character.size();
     if (const auto id = vocabulary.find_in_model(character)) {
-      if (pending) add(*pending);
-      pending.reset();
+      if (pending) add(unknown_id());
+      pending = false;
       add(*id);
       continue;
     }
@@ -119,10 +119,10 @@ void Bpe::cut(std::string_view word, const Vocabulary& vocabulary, std::vector<S
       continue;
     }
     if (!has_unknown_) continue;
-    if (pending && !fuse_unknown_) add(*pending);
-    pending = unknown_id();
+    if (pending && !fuse_unknown_) add(unknown_id());
+    pending = true;
   }
-  if (pending) add(*pending);
+  if (pending) add(unknown_id());
   if (!symbols.empty()) symbols.back().next = no_symbol;
 }
 

@@ -1,0 +1,92 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "backend/backend.h"
+#include "optimize/passes.h"
+#include "plan/plan.h"
+#include "wick/eval.h"
+#include "wick/ops.h"
+
+namespace wick {
+namespace {
+
+Graph optimized(const Tensor& output) {
+  const Walk w = walk(std::span(&output, 1), WalkThrough::unevaluated);
+  return optimize(snapshot(w, std::vector<char>(w.order.size(), 0)), {backend_for(cpu), false});
+}
+
+std::size_t groups(const Graph& graph) {
+  std::size_t n = 0;
+  for (const GraphNode& node : graph.nodes) n += node.group != nullptr;
+  return n;
+}
+
+Tensor mixed_chain(const Tensor& x, const Tensor& row, const Tensor& mask) {
+  const Tensor scaled = exp(x * 0.25) + row;
+  const Tensor chosen = where(greater(scaled, 1.5), tanh(scaled), scaled - x);
+  return where(mask, chosen * chosen, neg(chosen)) / 3;
+}
+
+class FusedChain : public ::testing::TestWithParam<DType> {};
+
+// f32 and f64 use the same tile functions op by op and fused, so the bits are equal. Narrow floats are
+// rounded once instead of after each op: the difference is that of a few roundings of 2^-8 (bf16) or 2^-11
+// (f16) on values up to 10.
+TEST_P(FusedChain, GivesWhatTheOpsGiveOneByOne) {
+  const DType dtype = GetParam();
+  const Tensor x = cast(random_normal(random_key(1), {37, 129}), dtype).eval();
+  const Tensor row = cast(random_normal(random_key(2), {1, 129}), dtype).eval();
+  const Tensor mask = greater(random_uniform(random_key(3), {37, 1}), 0.5).eval();
+  const Tensor fused = mixed_chain(x, row, mask);
+  EXPECT_GE(groups(optimized(fused)), 1u);
+  const std::vector<double> lazy = cast(fused, DType::f64).to_vector<double>();
+  std::vector<double> eager;
+  {
+    const EagerScope scope;
+    eager = cast(mixed_chain(x, row, mask), DType::f64).to_vector<double>();
+  }
+  ASSERT_EQ(lazy.size(), eager.size());
+  const double tolerance = dtype == DType::bf16 ? 0.25 : dtype == DType::f16 ? 0.03 : 0;
+  for (std::size_t i = 0; i < lazy.size(); ++i) ASSERT_NEAR(lazy[i], eager[i], tolerance) << "element " << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(Dtypes, FusedChain,
+                         ::testing::Values(DType::f32, DType::f64, DType::bf16, DType::f16),
+                         [](const auto& i) { return std::string(name_of(i.param)); });
+
+TEST(Fusion, AChainBecomesOneStep) {
+  const Tensor x = Tensor::from(std::vector<float>(100, 0.5f), {100});
+  const Graph graph = optimized(tanh(exp(x) * x + 1) - x);
+  EXPECT_EQ(groups(graph), 1u);
+  EXPECT_LE(graph.nodes.size(), 3u);  // the data, the constant, the group
+}
+
+TEST(Fusion, ALongChainIsCutIntoGroups) {
+  Tensor x = Tensor::from(std::vector<double>(10, 1.0), {10});
+  for (int i = 0; i < 200; ++i) x = x * 1.01 + 0.001;
+  const Graph graph = optimized(x);
+  EXPECT_LE(groups(graph), 8u);
+  double expected = 1;
+  for (int i = 0; i < 200; ++i) expected = expected * 1.01 + 0.001;
+  EXPECT_NEAR(x.to_vector<double>()[3], expected, 1e-12 * expected);
+}
+
+TEST(Fusion, AValueWithUsersOutsideIsComputedOnce) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2, 3}, {3});
+  const Tensor shared = exp(x);
+  const Tensor a = sum(shared * 2);
+  const Tensor b = tanh(shared + 1);
+  eval({a, b});
+  EXPECT_NEAR(a.item<float>(), 2 * (std::exp(1.0) + std::exp(2.0) + std::exp(3.0)), 1e-4);
+  EXPECT_NEAR(b.to_vector<float>()[0], std::tanh(std::exp(1.0) + 1), 1e-6);
+}
+
+TEST(Fusion, AConversionToANarrowFloatRoundsInsideAChain) {
+  const Tensor x = Tensor::from(std::vector<float>{1.00390625f}, {1});  // halfway between two bf16 numbers
+  const Tensor rounded = cast(cast(x, DType::bf16), DType::f32) - x;
+  EXPECT_EQ(rounded.item<float>(), -0.00390625f);
+}
+
+}  // namespace
+}  // namespace wick
