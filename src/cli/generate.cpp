@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -41,9 +42,9 @@ void run(const Options& options) {
 
   TokenCallback stream;
   if (!options.json) {
-    write_text(tokenizer.decode(ids));
-    stream = [](const GeneratedToken& token) {
-      write_text(token.text);
+    // The prompt goes before the first token, not earlier: nothing is printed of what is refused.
+    stream = [prompt = tokenizer.decode(ids)](const GeneratedToken& token) mutable {
+      write_text(std::exchange(prompt, {}) + token.text);
       return true;
     };
   }
@@ -62,8 +63,8 @@ void run(const Options& options) {
   }
   write_text("\n");
   if (isatty(STDERR_FILENO))
-    fmt::print(stderr, "[{} tokens, {:.1f} tokens/s, {}]\n", result.ids.size(), result.tokens_per_second,
-               result.finish_reason);
+    print_error_line(fmt::format("[{} tokens, {:.1f} tokens/s, {}]", result.ids.size(),
+                                 result.tokens_per_second, result.finish_reason));
 }
 
 }  // namespace
@@ -89,7 +90,9 @@ void add_generate(CLI::App& app) {
       ->add_option("--repetition-penalty", sampling.repetition_penalty,
                    "Above 1: seen tokens become less likely")
       ->capture_default_str();
-  command->add_option("--seed", sampling.seed, "Seed of the random draws")->capture_default_str();
+  command->add_option("--seed", sampling.seed, "Seed of the random draws")
+      ->check(not_negative())
+      ->capture_default_str();
   command->add_option("--stop", options->generate.stop, "End before this text (repeatable)");
   command->add_option("--dtype", options->dtype,
                       "Convert the weights: f32, bf16 or f16 (default: as stored)");

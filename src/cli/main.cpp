@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
-#include <cstdio>
+#include <csignal>
 #include <exception>
+#include <iostream>
 #include <new>
 
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "wick/safetensors.h"
 
 int main(int argc, char** argv) {
@@ -23,21 +25,28 @@ int main(int argc, char** argv) {
                    add_completion, add_man_page})
     add(app);
   wick::exit_when_a_mapped_file_shrinks();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of write, with a message
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {
-    return app.exit(e);
+    const int status = app.exit(e);
+    if (std::cout.flush()) return status;
+    print_error_line("wick: error: cannot write to standard output");
+    return 1;
   } catch (const CLI::ParseError& e) {
-    fmt::print(stderr, "wick: error: {}\n", e.what());
     const auto chosen = app.get_subcommands();
-    fmt::print(stderr, "Run `wick {}--help` to see what it takes.\n",
-               chosen.empty() ? "" : chosen[0]->get_name() + " ");
+    const auto unknown = app.remaining();
+    const bool no_such_command = chosen.empty() && !unknown.empty();
+    print_error_line(no_such_command ? fmt::format("wick: error: there is no command '{}'", unknown.front())
+                                     : fmt::format("wick: error: {}", e.what()));
+    print_error_line(fmt::format("Run `wick {}--help` to see what it takes.",
+                                 chosen.empty() ? "" : chosen[0]->get_name() + " "));
     return 2;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "wick: error: out of memory\n");
+    print_error_line("wick: error: out of memory");
     return 1;
   } catch (const std::exception& e) {
-    fmt::print(stderr, "wick: error: {}\n", e.what());
+    print_error_line(fmt::format("wick: error: {}", e.what()));
     return 1;
   }
   return 0;

@@ -20,6 +20,14 @@ void ComputeOptions::apply() const {
   if (threads != 0) set_threads(threads);
 }
 
+CLI::Validator not_negative() {
+  return {[](std::string& value) {
+            return value.starts_with('-') ? fmt::format("must not be negative, but is {}", value)
+                                          : std::string();
+          },
+          ""};
+}
+
 DType parse_floating_dtype(const std::string& flag, const std::string& value) {
   if (value != "f32" && value != "bf16" && value != "f16")
     throw ArgumentError(fmt::format("{} must be f32, bf16 or f16, not \"{}\"", flag, value));
@@ -30,6 +38,11 @@ void print_line(const std::string& line) {
   if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF ||
       std::fflush(stdout) != 0)
     throw FileError("cannot write to standard output");
+}
+
+void print_error_line(const std::string& line) noexcept {
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::fputc('\n', stderr);
 }
 
 }  // namespace wick::cli

@@ -17,11 +17,17 @@ struct ComputeOptions {
   void apply() const;
 };
 
+/// Refuses a minus sign, which CLI11 wraps around for unsigned flags.
+CLI::Validator not_negative();
+
 /// A dtype flag's value as a floating dtype. Throws ArgumentError that names the flag.
 DType parse_floating_dtype(const std::string& flag, const std::string& value);
 
 /// Prints a line on standard output. Throws FileError when that fails (a full disk behind a
 /// redirection).
 void print_line(const std::string& line);
+
+/// Prints a line on standard error, or nothing where that is closed or full.
+void print_error_line(const std::string& line) noexcept;
 
 }  // namespace wick::cli

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <iostream>
-#include <iterator>
+#include <array>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -23,8 +23,11 @@ struct Options {
 };
 
 std::string read_standard_input() {
-  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
-  if (std::cin.bad()) throw FileError("cannot read standard input");
+  std::string text;
+  std::array<char, 65536> piece;
+  for (std::size_t n; (n = std::fread(piece.data(), 1, piece.size(), stdin)) > 0;)
+    text.append(piece.data(), n);
+  if (std::ferror(stdin)) throw FileError("cannot read standard input");
   return text;
 }
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <filesystem>
@@ -30,6 +31,7 @@ struct Options {
   double dropout = 0;
   std::string target_modules = "all-linear";
   bool loss_on_prompt = false;
+  std::int64_t seq_len = 0;
   bool no_shuffle = false;
   std::string dtype;
   std::string save_dtype;
@@ -84,7 +86,7 @@ class Reporter {
   void message(const std::string& text) {
     bar_.clear();
     if (json_)
-      fmt::print(stderr, "{}\n", text);
+      print_error_line(text);
     else
       print_line(text);
   }
@@ -143,18 +145,23 @@ void run(Options options) {
   options.train.shuffle = !options.no_shuffle;
   if (options.train.full && !options.init_adapter.empty())
     throw ArgumentError("--full trains the model itself; it takes no --init-adapter");
-  if (!options.valid_data.empty() && options.valid_split > 0)
+  if (!options.valid_data.empty() && options.valid_split != 0)
     throw ArgumentError("give --valid-data or --valid-split, not both");
   if (options.train.full && !options.train.resume) require_new_directory("--out", options.train.out);
 
   schedule_from_name(options.train.schedule);
   Model model = load_model(options);
+  if (options.seq_len < 0)
+    throw ArgumentError(fmt::format("--seq-len must be at least 1, not {}", options.seq_len));
+  options.train.seq_len = options.seq_len > 0
+                              ? options.seq_len
+                              : std::min(options.train.seq_len, model.config().max_position_embeddings);
   const DatasetOptions data_options{.vocab_size = model.config().vocab_size,
                                     .loss_on_prompt = options.loss_on_prompt};
   Dataset data = load_dataset(options.data, options.model, data_options);
   std::optional<Dataset> valid;
   if (!options.valid_data.empty()) valid = load_dataset(options.valid_data, options.model, data_options);
-  if (options.valid_split > 0) std::tie(data, valid) = data.split(options.valid_split, options.train.seed);
+  if (options.valid_split != 0) std::tie(data, valid) = data.split(options.valid_split, options.train.seed);
   std::optional<LoraAdapter> adapter;
   if (!options.train.full) adapter = make_adapter(options, model);
 
@@ -178,6 +185,7 @@ void run(Options options) {
     if (!options.save_dtype.empty())
       model.save(out, parse_floating_dtype("--save-dtype", options.save_dtype));
     copy_tokenizer_files(options.model, out);
+    if (result.best_valid_loss) copy_tokenizer_files(options.model, options.train.out / "best");
   }
   std::string summary = fmt::format("{} after step {}: {} written to {}", result.finish_reason, result.steps,
                                     options.train.full ? "model" : "adapter", out);
@@ -220,7 +228,8 @@ void add_train(CLI::App& app) {
   command->add_option("--batch-size", train.batch_size, "Rows of a batch")->capture_default_str();
   command->add_option("--grad-accumulation", train.grad_accumulation, "Batches of an optimizer step")
       ->capture_default_str();
-  command->add_option("--seq-len", train.seq_len, "Most tokens of a row")->capture_default_str();
+  command->add_option("--seq-len", options->seq_len,
+                      "Most tokens of a row (default: 512, or the model's positions where those are fewer)");
   command->add_flag("--packing", train.packing, "Put several rows into one; they do not see each other");
   command->add_flag("--loss-on-prompt", options->loss_on_prompt, "Learn prompts too, not only completions");
   command->add_option("--lr", train.learning_rate, "Learning rate, at its peak")->capture_default_str();
@@ -233,6 +242,7 @@ void add_train(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--label-smoothing", train.label_smoothing, "Label smoothing")->capture_default_str();
   command->add_option("--seed", train.seed, "Seed of initialisation, order and dropout")
+      ->check(not_negative())
       ->capture_default_str();
   command->add_option("--dtype", options->dtype,
                       "Convert the base weights: f32, bf16 or f16 (default: as stored)");

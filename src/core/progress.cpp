@@ -28,6 +28,9 @@ std::string draw_bar(std::int64_t done, std::int64_t total, int width) {
                      std::string(static_cast<std::size_t>(width) - filled, '.'));
 }
 
+/// A bar is not worth an error where standard error is closed or full.
+void print_error(const std::string& text) noexcept { std::fwrite(text.data(), 1, text.size(), stderr); }
+
 }  // namespace
 
 std::string format_duration(double seconds) {
@@ -71,14 +74,14 @@ void ProgressBar::show(std::int64_t done, std::int64_t total, std::string_view t
   const double left =
       counted > 0 ? elapsed / static_cast<double>(counted) * static_cast<double>(total - done) : 0;
   // One column stays free: some terminals wrap when the last one is written.
-  fmt::print(stderr, "\r{}\x1b[K", progress_line(done, total, text, left, terminal_width() - 1));
+  print_error("\r" + progress_line(done, total, text, left, terminal_width() - 1) + "\x1b[K");
   std::fflush(stderr);
 }
 
 void ProgressBar::clear() {
   if (!visible_) return;
   visible_ = false;
-  fmt::print(stderr, "\r\x1b[K");
+  print_error("\r\x1b[K");
   std::fflush(stderr);
 }
 

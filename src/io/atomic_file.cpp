@@ -7,9 +7,11 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <system_error>
 #include <utility>
 
 #include "io/system_error.h"
+#include "wick/error.h"
 
 namespace wick {
 namespace {
@@ -31,10 +33,20 @@ FileDescriptor create_temporary(const std::filesystem::path& path, std::filesyst
   }
 }
 
+/// The path, if a rename may replace what is there. A device, pipe or socket is not a file's old content.
+std::filesystem::path replaceable(std::filesystem::path path) {
+  std::error_code error;
+  const auto status = std::filesystem::symlink_status(path, error);
+  if (std::filesystem::exists(status) && std::filesystem::is_other(status))
+    throw FileError(
+        fmt::format("cannot write '{}': it is not a regular file; choose another path", path.string()));
+  return path;
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), file_(create_temporary(path_, temporary_)) {}
+    : path_(replaceable(std::move(path))), file_(create_temporary(path_, temporary_)) {}
 
 AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());

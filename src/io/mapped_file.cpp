@@ -62,7 +62,7 @@ extern "C" void on_bus_error(int signal, siginfo_t* info, void*) {
   for (const Slot& slot : slots) {
     const std::uintptr_t begin = slot.begin;
     if (begin == 0 || address < begin || address >= slot.end) continue;
-    print("error: '");
+    print("wick: error: '");
     print({slot.path.data(), std::strlen(slot.path.data())});
     print(
         "' was shortened by another program while it was in use, or cannot be read; restore it and run "

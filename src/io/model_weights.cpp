@@ -55,7 +55,8 @@ bool may_open(const fs::path& shard, const fs::path& directory) {
 void check_shard_name(const std::string& name, const JsonField& field) {
   const fs::path path(name);
   const bool climbs = std::find(path.begin(), path.end(), "..") != path.end();
-  if (name.empty() || name.find('\0') != name.npos || path.is_absolute() || climbs) {
+  if (path.filename().empty() || path.filename() == "." || name.find('\0') != name.npos ||
+      path.is_absolute() || climbs) {
     field.refuse(fmt::format("must name a file inside the model's directory, not '{}'", printable(name)));
   }
 }

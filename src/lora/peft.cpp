@@ -54,7 +54,6 @@ LoraAdapter LoraAdapter::load(const std::filesystem::path& directory, const Mode
   const Safetensors file = Safetensors::open(directory / weights_file);
 
   std::vector<std::string> problems;
-  std::size_t used = 0;
   for (const LinearModule& module : model.linear_modules()) {
     if (!adapter.config_.targets(module.name)) continue;
     const std::int64_t rank = adapter.config_.rank_for(module.name);
@@ -62,10 +61,8 @@ LoraAdapter LoraAdapter::load(const std::filesystem::path& directory, const Mode
     layer.scale = adapter.config_.scale_for(module.name);
     if (!std::isfinite(layer.scale))
       problems.push_back(fmt::format("{}: the scale is not finite", module.name));
-    const std::size_t before = problems.size();
     layer.a = read_factor(file, key_prefix + module.name + ".lora_A.weight", {rank, module.in}, problems);
     layer.b = read_factor(file, key_prefix + module.name + ".lora_B.weight", {module.out, rank}, problems);
-    if (problems.size() == before) used += 2;
     adapter.layers_[module.name] = layer;
   }
   for (const TensorInfo& info : file.tensors()) {

@@ -50,7 +50,7 @@ EvalResult evaluate(const Model& model, const LoraAdapter* adapter, const Datase
   for (std::int64_t i = 0; i < batches.batches_per_epoch(); ++i) {
     const Batch batch = batches.next();
     if (batch.target_tokens == 0) continue;
-    total += static_cast<double>(batch_loss(model, adapter, batch).item<float>());
+    total += cast(batch_loss(model, adapter, batch), DType::f64).item<double>();
     result.tokens += batch.target_tokens;
   }
   if (result.tokens == 0)

@@ -42,6 +42,8 @@ void check_options(const TrainOptions& o, const Model& model, const LoraAdapter*
   require(
       std::isfinite(o.max_grad_norm) && o.max_grad_norm >= 0,
       fmt::format("the largest gradient norm must be 0 (no clipping) or above, it is {}", o.max_grad_norm));
+  require(std::isfinite(o.adamw.weight_decay) && o.adamw.weight_decay >= 0,
+          fmt::format("the weight decay must be 0 or above, it is {}", o.adamw.weight_decay));
   require(o.label_smoothing >= 0 && o.label_smoothing < 1,
           fmt::format("label smoothing must lie in [0, 1), it is {}", o.label_smoothing));
   require(o.save_every >= 0 && o.eval_every >= 0 && o.patience >= 0,

@@ -58,6 +58,17 @@ TEST(Cli, BadSamplingFlagsAreRefused) {
   EXPECT_EQ(wick_command(base + "--threads -3").status, 1);
 }
 
+TEST(Cli, AnUnknownCommandIsNamed) {
+  const CommandResult result = wick_command("frobnicate");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.error.find("there is no command 'frobnicate'"), std::string::npos) << result.error;
+}
+
+TEST(Cli, AnErrorWithStandardErrorClosedIsNoAbort) {
+  EXPECT_EQ(wick_command("frobnicate 2>&-").status, 2);
+  EXPECT_EQ(wick_command("inspect no-such-directory 2>&-").status, 1);
+}
+
 TEST(Cli, DevicesListsTheCpu) {
   EXPECT_THAT(wick_command("devices").out, StartsWith("cpu"));
   const json list = json::parse(wick_command("devices --json").out);
@@ -127,6 +138,16 @@ TEST(CliGenerate, PlainOutputIsTheText) {
       " --temperature 0 --max-tokens 12 --prompt 'Once upon a time' --model " + quoted(bundled_model());
   const json result = json::parse(wick_command("generate --json" + line).out);
   EXPECT_EQ(wick_command("generate" + line).out, result.at("text").get<std::string>() + "\n");
+}
+
+TEST(CliGenerate, WhatIsRefusedPrintsNothingOnStandardOutput) {
+  for (const char* flags : {"--max-tokens 0", "--stop ''", "--top-p 1.5", "--seed -1"}) {
+    const CommandResult result =
+        wick_command("generate --model " + quoted(bundled_model()) + " --prompt Once " + flags);
+    EXPECT_NE(result.status, 0) << flags;
+    EXPECT_EQ(result.out, "") << flags;
+    EXPECT_TRUE(result.error.starts_with("wick: error: ")) << result.error;
+  }
 }
 
 TEST(CliInspect, SaysWhatAModelIs) {

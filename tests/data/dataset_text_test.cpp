@@ -88,7 +88,7 @@ TEST(Jsonl, ATokenAcrossTheBorderIsNotUsed) {
 // SentencePiece-style tokenizers put a space before a text; a completion does not begin one.
 TEST(Jsonl, TheCompletionGetsNoSpaceThatOnlyABeginningHas) {
   TextEncoder prefixing = byte_encoder();
-  prefixing.encode = [](std::string_view text) { return bytes_of("_" + std::string(text)); };
+  prefixing.encode = [](std::string_view text) { return bytes_of(std::string("_").append(text)); };
   const Dataset data = Dataset::parse_jsonl(R"({"prompt": "ab", "completion": "cd"})", "x", prefixing);
   EXPECT_EQ(ids_of(data.row(0)), join(bytes_of("_abcd"), {eos}));
   EXPECT_EQ(labels_of(data.row(0)), join({-100, -100, -100, 'c', 'd'}, {eos}));

@@ -24,7 +24,7 @@ std::size_t groups(const Graph& graph) {
 
 Tensor mixed_chain(const Tensor& x, const Tensor& row, const Tensor& mask) {
   const Tensor scaled = exp(x * 0.25) + row;
-  const Tensor chosen = where(greater(scaled, 1.5), tanh(scaled), scaled - x);
+  const Tensor chosen = where(greater(x, 0.5), tanh(scaled), scaled - x);
   return where(mask, chosen * chosen, neg(chosen)) / 3;
 }
 
@@ -32,7 +32,7 @@ class FusedChain : public ::testing::TestWithParam<DType> {};
 
 // f32 and f64 use the same tile functions op by op and fused, so the bits are equal. Narrow floats are
 // rounded once instead of after each op: the difference is that of a few roundings of 2^-8 (bf16) or 2^-11
-// (f16) on values up to 10.
+// (f16) on squares up to 30.
 TEST_P(FusedChain, GivesWhatTheOpsGiveOneByOne) {
   const DType dtype = GetParam();
   const Tensor x = cast(random_normal(random_key(1), {37, 129}), dtype).eval();
@@ -47,7 +47,7 @@ TEST_P(FusedChain, GivesWhatTheOpsGiveOneByOne) {
     eager = cast(mixed_chain(x, row, mask), DType::f64).to_vector<double>();
   }
   ASSERT_EQ(lazy.size(), eager.size());
-  const double tolerance = dtype == DType::bf16 ? 0.25 : dtype == DType::f16 ? 0.03 : 0;
+  const double tolerance = dtype == DType::bf16 ? 0.5 : dtype == DType::f16 ? 0.06 : 0;
   for (std::size_t i = 0; i < lazy.size(); ++i) ASSERT_NEAR(lazy[i], eager[i], tolerance) << "element " << i;
 }
 

@@ -86,6 +86,16 @@ TEST(AtomicFile, FailuresNameThePathAndLeaveNothing) {
   EXPECT_EQ(names_in(directory.path()).size(), 2u);
 }
 
+TEST(AtomicFile, ADeviceOrPipeIsNotReplaced) {
+  const TemporaryDirectory directory;
+  const fs::path pipe = directory / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(error_text<FileError>([&] { write_file_atomically(pipe, "text"); }),
+            "cannot write '" + pipe.string() + "': it is not a regular file; choose another path");
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(names_in(directory.path()), std::vector<std::string>{"pipe"});
+}
+
 TEST(AtomicFile, WritersOfOnePathDoNotMix) {
   const TemporaryDirectory directory;
   const auto write = [&](char c) {

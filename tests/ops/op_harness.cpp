@@ -83,7 +83,7 @@ std::vector<Tensor> make_tensors(const OpCase& op_case, const std::vector<Array>
 
 std::string describe(const OpCase& op_case, std::size_t run, DType dtype, const char* mode) {
   std::string text = fmt::format("{} {} {}", op_case.name, name_of(dtype), mode);
-  for (const Shape& shape : op_case.shapes[run]) text += " " + shape.str();
+  for (const Shape& shape : op_case.shapes[run]) text.append(" ").append(shape.str());
   return text;
 }
 
