@@ -74,7 +74,7 @@ void ProgressBar::show(std::int64_t done, std::int64_t total, std::string_view t
   const double left =
       counted > 0 ? elapsed / static_cast<double>(counted) * static_cast<double>(total - done) : 0;
   // One column stays free: some terminals wrap when the last one is written.
-  print_error("\r" + progress_line(done, total, text, left, terminal_width() - 1) + "\x1b[K");
+  print_error(fmt::format("\r{}\x1b[K", progress_line(done, total, text, left, terminal_width() - 1)));
   std::fflush(stderr);
 }
 
