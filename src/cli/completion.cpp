@@ -59,7 +59,7 @@ std::string bash_script(const CLI::App& app) {
 }
 
 /// `text` for a single-quoted description, without the characters that zsh and fish give a meaning there.
-std::string plain(std::string text) {
+std::string plain(const std::string& text) {
   std::string clean;
   for (char c : text)
     if (c != '\'' && c != '[' && c != ']' && c != ':' && c != '\\') clean += c;
