@@ -60,7 +60,7 @@ Promoted promote_operands(const Operand& a, const Operand& b) {
     const DType dtype = dtype_beside(b.tensor()->dtype(), a);
     return {constant(a.value(), dtype, a.where()), cast_to(*b.tensor(), dtype, a.where())};
   }
-  const Promoted pair{to_tensor(a), to_tensor(b)};
+  Promoted pair{to_tensor(a), to_tensor(b)};
   if (!pair.a.defined() || !pair.b.defined()) return pair;  // the recorder reports it
   const DType dtype = promote(pair.a.dtype(), pair.b.dtype());
   return {cast_to(pair.a, dtype, a.where()), cast_to(pair.b, dtype, a.where())};
