@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lora/peft_keys.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/lora.h"
@@ -48,21 +49,11 @@ const LoraLayer* LoraAdapter::find(const std::string& module) const {
   return it == layers_.end() ? nullptr : &it->second;
 }
 
-namespace {
-
-const std::string key_prefix = "base_model.model.";
-
-std::string key_of(const std::string& module, char factor) {
-  return key_prefix + module + ".lora_" + factor + ".weight";
-}
-
-}  // namespace
-
 std::vector<std::pair<std::string, Tensor>> LoraAdapter::parameters() const {
   std::vector<std::pair<std::string, Tensor>> list;
   for (const auto& [module, layer] : layers_) {
-    list.emplace_back(key_of(module, 'A'), layer.a);
-    list.emplace_back(key_of(module, 'B'), layer.b);
+    list.emplace_back(peft_key(module, 'A'), layer.a);
+    list.emplace_back(peft_key(module, 'B'), layer.b);
   }
   return list;
 }
@@ -70,7 +61,7 @@ std::vector<std::pair<std::string, Tensor>> LoraAdapter::parameters() const {
 void LoraAdapter::set_parameter(const std::string& name, Tensor value) {
   for (auto& [module, layer] : layers_) {
     for (Tensor* factor : {&layer.a, &layer.b}) {
-      if (name != key_of(module, factor == &layer.a ? 'A' : 'B')) continue;
+      if (name != peft_key(module, factor == &layer.a ? 'A' : 'B')) continue;
       if (!(factor->shape() == value.shape()))
         throw ArgumentError(fmt::format("{} is {}, it cannot become {}", name, factor->str(), value.str()));
       *factor = std::move(value);

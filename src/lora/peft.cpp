@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "io/atomic_file.h"
+#include "lora/peft_keys.h"
 #include "wick/error.h"
 #include "wick/lora.h"
 #include "wick/model.h"
@@ -15,7 +16,6 @@ namespace {
 
 constexpr const char* config_file = "adapter_config.json";
 constexpr const char* weights_file = "adapter_model.safetensors";
-const std::string key_prefix = "base_model.model.";
 
 /// A tensor of the file as f32, or a problem.
 Tensor read_factor(const Safetensors& file, const std::string& key, const Shape& shape,
@@ -61,15 +61,14 @@ LoraAdapter LoraAdapter::load(const std::filesystem::path& directory, const Mode
     layer.scale = adapter.config_.scale_for(module.name);
     if (!std::isfinite(layer.scale))
       problems.push_back(fmt::format("{}: the scale is not finite", module.name));
-    layer.a = read_factor(file, key_prefix + module.name + ".lora_A.weight", {rank, module.in}, problems);
-    layer.b = read_factor(file, key_prefix + module.name + ".lora_B.weight", {module.out, rank}, problems);
+    layer.a = read_factor(file, peft_key(module.name, 'A'), {rank, module.in}, problems);
+    layer.b = read_factor(file, peft_key(module.name, 'B'), {module.out, rank}, problems);
     adapter.layers_[module.name] = layer;
   }
   for (const TensorInfo& info : file.tensors()) {
     bool known = false;
     for (const auto& [name, layer] : adapter.layers_)
-      known = known || info.name == key_prefix + name + ".lora_A.weight" ||
-              info.name == key_prefix + name + ".lora_B.weight";
+      known = known || info.name == peft_key(name, 'A') || info.name == peft_key(name, 'B');
     if (!known) problems.emplace_back(fmt::format("left over: {} {}", info.name, info.shape.str()));
   }
   if (adapter.layers_.empty()) problems.emplace_back("target_modules names no linear layer of the model");

@@ -4,7 +4,6 @@
 
 #include "backend/backend.h"
 #include "backend/threads.h"
-#include "core/pointer_map.h"
 #include "optimize/decompose_scope.h"
 #include "optimize/passes.h"
 #include "runtime/arena_pool.h"
