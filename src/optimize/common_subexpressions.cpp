@@ -1,6 +1,6 @@
-#include <unordered_map>
+#include "optimize/common_subexpressions.h"
 
-#include "optimize/passes.h"
+#include <unordered_map>
 
 namespace wick {
 namespace {

@@ -1,4 +1,4 @@
-#include "optimize/passes.h"
+#include "optimize/dead_nodes.h"
 
 namespace wick {
 

@@ -1,8 +1,9 @@
+#include "optimize/fuse_elementwise.h"
+
 #include <algorithm>
 
 #include "backend/backend.h"
 #include "graph/elementwise_group.h"
-#include "optimize/passes.h"
 
 namespace wick {
 namespace {

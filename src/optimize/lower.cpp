@@ -1,6 +1,7 @@
+#include "optimize/lower.h"
+
 #include "backend/backend.h"
 #include "graph/record.h"
-#include "optimize/passes.h"
 #include "wick/error.h"
 
 namespace wick {

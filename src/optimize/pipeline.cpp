@@ -1,9 +1,16 @@
+#include "optimize/pipeline.h"
+
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <string>
 
+#include "optimize/common_subexpressions.h"
+#include "optimize/dead_nodes.h"
 #include "optimize/decompose_scope.h"
-#include "optimize/passes.h"
+#include "optimize/fuse_elementwise.h"
+#include "optimize/lower.h"
+#include "optimize/verify.h"
 #include "wick/error.h"
 
 namespace wick {
@@ -51,12 +58,16 @@ bool DecomposeScope::active() noexcept { return decompose_all; }
 
 std::span<const Pass> pipeline() { return passes; }
 
-Graph optimize(Graph graph, const PassContext& context) {
+Graph optimize(Graph graph, const PassContext& context, const PassObserver& observer) {
   static const bool verify_each = std::getenv("WICK_VERIFY") != nullptr;
   const auto disabled = disabled_passes();
   for (std::size_t i = 0; i < passes.size(); ++i) {
     if (disabled[i]) continue;
-    graph = passes[i].run(graph, context);
+    const auto start = std::chrono::steady_clock::now();
+    Graph next = passes[i].run(graph, context);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    if (observer) observer(passes[i], graph, next, took.count());
+    graph = std::move(next);
     if (verify_each) verify(graph, passes[i].name);
   }
 #ifndef NDEBUG

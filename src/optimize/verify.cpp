@@ -1,6 +1,7 @@
+#include "optimize/verify.h"
+
 #include <fmt/format.h>
 
-#include "optimize/passes.h"
 #include "wick/error.h"
 
 namespace wick {

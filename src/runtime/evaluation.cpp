@@ -5,7 +5,7 @@
 #include "backend/backend.h"
 #include "backend/threads.h"
 #include "optimize/decompose_scope.h"
-#include "optimize/passes.h"
+#include "optimize/pipeline.h"
 #include "runtime/arena_pool.h"
 #include "runtime/plan_cache.h"
 #include "wick/error.h"

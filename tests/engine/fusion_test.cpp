@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "backend/backend.h"
-#include "optimize/passes.h"
+#include "optimize/pipeline.h"
 #include "plan/plan.h"
 #include "wick/eval.h"
 #include "wick/ops.h"

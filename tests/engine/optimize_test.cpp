@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "backend/backend.h"
-#include "optimize/passes.h"
+#include "optimize/common_subexpressions.h"
+#include "optimize/dead_nodes.h"
+#include "optimize/lower.h"
+#include "optimize/verify.h"
 #include "plan/memory.h"
 #include "plan/plan.h"
 #include "wick/error.h"
