@@ -5,6 +5,7 @@
 #include "optimize/common_subexpressions.h"
 #include "optimize/dead_nodes.h"
 #include "optimize/lower.h"
+#include "optimize/pipeline.h"
 #include "optimize/verify.h"
 #include "plan/memory.h"
 #include "plan/plan.h"
