@@ -1,20 +1,20 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace wick {
 
-/// A hash map from pointers to 32-bit indices, by open addressing; only what graph walks need. Keeps its
-/// memory when cleared, up to a limit, so that small walks allocate nothing.
+/// A hash map from pointers to 32-bit indices, by open addressing; only what graph walks need. Allocates with
+/// the first entry.
 class PointerMap {
  public:
   static constexpr std::uint32_t absent = ~std::uint32_t{0};
 
-  PointerMap() : slots_(initial) {}
-
   std::uint32_t find(const void* key) const noexcept {
+    if (slots_.empty()) return absent;
     for (std::size_t i = slot(key);; i = (i + 1) & (slots_.size() - 1)) {
       if (slots_[i].key == key) return slots_[i].index;
       if (slots_[i].key == nullptr) return absent;
@@ -25,15 +25,6 @@ class PointerMap {
     if ((used_ + 1) * 2 > slots_.size()) grow();
     if (place(key, index)) ++used_;
   }
-  void clear() {
-    if (used_ == 0) return;
-    if (slots_.size() > keep) {
-      std::vector<Slot>(initial).swap(slots_);
-    } else {
-      slots_.assign(slots_.size(), Slot{});
-    }
-    used_ = 0;
-  }
 
  private:
   struct Slot {
@@ -41,7 +32,6 @@ class PointerMap {
     std::uint32_t index = 0;
   };
   static constexpr std::size_t initial = 64;
-  static constexpr std::size_t keep = 4096;
 
   std::size_t slot(const void* key) const noexcept {
     auto bits = reinterpret_cast<std::uintptr_t>(key) >> 4;
@@ -61,7 +51,7 @@ class PointerMap {
     }
   }
   void grow() {
-    std::vector<Slot> old(slots_.size() * 2);
+    std::vector<Slot> old(std::max(initial, slots_.size() * 2));
     old.swap(slots_);
     for (const Slot& s : old)
       if (s.key) place(s.key, s.index);

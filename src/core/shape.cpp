@@ -10,6 +10,8 @@ namespace wick {
 
 namespace {
 
+constexpr std::int64_t most_elements = std::int64_t{1} << 62;
+
 std::string listed(std::span<const std::int64_t> dims) {
   std::string text = "[";
   for (std::size_t i = 0; i < dims.size(); ++i) text += (i ? ", " : "") + std::to_string(dims[i]);
@@ -24,20 +26,18 @@ Shape::Shape(std::span<const std::int64_t> dims) {
   if (dims.size() > max_rank)
     throw ShapeError(fmt::format("a shape has at most {} dimensions, not {}", max_rank, dims.size()));
   rank_ = static_cast<std::int32_t>(dims.size());
-  std::int64_t product = 1;
+  std::int64_t product = 1;  // of the sizes that are not 0
   bool empty = false;
+  bool too_large = false;
   for (std::size_t i = 0; i < dims.size(); ++i) {
     if (dims[i] < 0) throw ShapeError("a dimension cannot be negative: " + listed(dims));
     dims_[i] = dims[i];
     if (dims[i] == 0)
       empty = true;
-    else if (product > (std::int64_t{1} << 62) / dims[i])
-      product = -1;
-    else if (product > 0)
-      product *= dims[i];
-    if (product < 0) product = -1;
+    else
+      too_large |= __builtin_mul_overflow(product, dims[i], &product) || product > most_elements;
   }
-  if (product < 0 && !empty) throw ShapeError("a shape with more than 2^62 elements: " + listed(dims));
+  if (too_large && !empty) throw ShapeError("a shape with more than 2^62 elements: " + listed(dims));
 }
 
 std::int64_t Shape::elements() const noexcept {
@@ -86,6 +86,7 @@ Shape Shape::slice(int begin, int end) const {
 std::string Shape::str() const { return listed(dims()); }
 
 Shape broadcast_shapes(const Shape& a, const Shape& b) {
+  if (a == b) return a;
   const int rank = std::max(a.rank(), b.rank());
   std::array<std::int64_t, max_rank> dims{};
   for (int i = 0; i < rank; ++i) {

@@ -3,31 +3,19 @@
 #include <new>
 #include <thread>
 
+#include "core/block_pool.h"
+
 namespace wick {
 
-// The inputs lie behind the node, in the same allocation.
-Tensor* Node::inputs() const noexcept {
-  return reinterpret_cast<Tensor*>(const_cast<Node*>(this) + 1);  // NOLINT
-}
-
-Node* Node::make(const Op* op, const Attrs& attrs, Inputs inputs, const Spec& spec, Device device,
-                 SourceLocation where) {
+Node* Node::allocate(const Op* op, const Attrs& attrs, std::size_t inputs, const Spec& spec, Device device,
+                     SourceLocation where) {
   static_assert(sizeof(Node) % alignof(Tensor) == 0);
-  void* memory = ::operator new(sizeof(Node) + inputs.size() * sizeof(Tensor));
-  Node* node = new (memory) Node;
-  node->op_ = op;
-  node->attrs_ = attrs;
-  node->shape_ = spec.shape;
-  node->dtype_ = spec.dtype;
-  node->device_ = device;
-  node->where_ = where;
-  node->input_count_ = static_cast<std::uint32_t>(inputs.size());
-  for (std::size_t i = 0; i < inputs.size(); ++i) new (node->inputs() + i) Tensor(inputs[i]);
-  return node;
+  void* memory = block_pool::take(sizeof(Node) + inputs * sizeof(Tensor));
+  return new (memory) Node(op, attrs, inputs, spec, device, where);
 }
 
 Node* Node::make_data(Value value, DType dtype, Device device, SourceLocation where) {
-  Node* node = make(nullptr, {}, {}, {value.layout.shape, dtype}, device, where);
+  Node* node = allocate(nullptr, {}, 0, {value.layout.shape, dtype}, device, where);
   node->value_.store(new Value(std::move(value)), std::memory_order_release);
   return node;
 }
@@ -74,8 +62,9 @@ void Node::destroy(const Node* first) noexcept {
     pending.pop_back();
     for (std::uint32_t i = 0; i < node->input_count_; ++i) node->inputs()[i].~Tensor();
     delete node->value_.load(std::memory_order_relaxed);
+    const std::size_t bytes = sizeof(Node) + node->input_count_ * sizeof(Tensor);
     node->~Node();
-    ::operator delete(const_cast<Node*>(node));
+    block_pool::give(const_cast<Node*>(node), bytes);
   }
   active = nullptr;
 }

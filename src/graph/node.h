@@ -27,8 +27,15 @@ struct Value {
 /// loop, not recursion.
 class Node {
  public:
-  static Node* make(const Op* op, const Attrs& attrs, Inputs inputs, const Spec& spec, Device device,
-                    SourceLocation where);
+  /// `inputs` are copied: a range of tensors, or of references to them.
+  template <typename Range>
+  static Node* make(const Op* op, const Attrs& attrs, const Range& inputs, const Spec& spec, Device device,
+                    SourceLocation where) {
+    Node* node = allocate(op, attrs, inputs.size(), spec, device, where);
+    Tensor* slot = node->inputs();
+    for (const Tensor& input : inputs) new (slot++) Tensor(input);
+    return node;
+  }
   static Node* make_data(Value value, DType dtype, Device device, SourceLocation where = {});
 
   /// A new reference to `node`.
@@ -56,6 +63,13 @@ class Node {
   /// Drops the inputs of a node with a value.
   void forget_inputs() const;
 
+  /// A mark that walks leave; see NodeMarks.
+  struct Mark {
+    std::uint64_t walk = 0;
+    std::uint32_t index = 0;
+  };
+  Mark& mark() const noexcept { return mark_; }
+
   void retain() const noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void release() const noexcept {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(this);
@@ -63,21 +77,36 @@ class Node {
   std::uint32_t references() const noexcept { return references_.load(std::memory_order_acquire); }
 
  private:
-  Node() = default;
+  Node(const Op* op, const Attrs& attrs, std::size_t inputs, const Spec& spec, Device device,
+       SourceLocation where)
+      : dtype_(spec.dtype),
+        device_(device),
+        input_count_(static_cast<std::uint32_t>(inputs)),
+        op_(op),
+        where_(where),
+        shape_(spec.shape),
+        attrs_(attrs) {}
   ~Node() = default;
+  /// A node whose input slots are not constructed yet.
+  static Node* allocate(const Op* op, const Attrs& attrs, std::size_t inputs, const Spec& spec, Device device,
+                        SourceLocation where);
   static void destroy(const Node* node) noexcept;
-  Tensor* inputs() const noexcept;
+  // The inputs lie behind the node, in the same allocation.
+  Tensor* inputs() const noexcept {
+    return reinterpret_cast<Tensor*>(const_cast<Node*>(this) + 1);
+  }  // NOLINT
   void lock() const noexcept;
   void unlock() const noexcept { lock_.store(false, std::memory_order_release); }
 
   mutable std::atomic<std::uint32_t> references_{1};
   mutable std::atomic<bool> lock_{false};
-  DType dtype_ = DType::f32;
-  Device device_;
-  std::uint32_t input_count_ = 0;
   mutable std::atomic<bool> forgotten_{false};
-  const Op* op_ = nullptr;
+  DType dtype_;
+  Device device_;
+  std::uint32_t input_count_;
+  const Op* op_;
   mutable std::atomic<const Value*> value_{nullptr};
+  mutable Mark mark_;
   SourceLocation where_;
   Shape shape_;
   Attrs attrs_;

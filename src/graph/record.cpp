@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "core/small_vector.h"
+#include <new>
+#include <vector>
+
 #include "graph/node.h"
 #include "wick/error.h"
 
@@ -11,7 +13,7 @@ namespace {
 
 thread_local const SourceLocation* location_override = nullptr;
 
-SourceLocation effective(SourceLocation where) { return location_override ? *location_override : where; }
+thread_local RecordHook hook = nullptr;
 
 template <typename E>
 [[noreturn]] void rethrow_with_context(const E& error, const Op& op, InputSpecs specs, const Attrs& attrs,
@@ -19,12 +21,72 @@ template <typename E>
   throw E(fmt::format("{}: {}\n  in {}", op.name, error.what(), describe_call(op, specs, attrs, where)));
 }
 
+/// The specs of a node's inputs, without an allocation for the usual few.
+class SpecList {
+ public:
+  explicit SpecList(std::size_t count) {
+    if (count > few) many_.reserve(count);
+  }
+  void add(const Shape& shape, DType dtype) {
+    if (many_.capacity() > 0)
+      many_.push_back({shape, dtype});
+    else
+      new (&at(count_)) Spec{shape, dtype};
+    ++count_;
+  }
+  operator InputSpecs() const {  // NOLINT: reads as the list it is
+    return many_.capacity() > 0 ? InputSpecs(many_) : InputSpecs(&const_cast<SpecList*>(this)->at(0), count_);
+  }
+
+ private:
+  static constexpr std::size_t few = 4;
+  static_assert(std::is_trivially_destructible_v<Spec>);
+  Spec& at(std::size_t i) noexcept { return *(reinterpret_cast<Spec*>(memory_) + i); }  // NOLINT
+
+  alignas(Spec) std::byte memory_[few * sizeof(Spec)];  // NOLINT: filled by `add`, not before
+  std::vector<Spec> many_;
+  std::size_t count_ = 0;
+};
+
+template <typename Range>
+Tensor record_inputs(const Op& op, const Range& inputs, const Attrs& attrs, SourceLocation where) {
+  if (location_override) where = *location_override;
+  SpecList specs(inputs.size());
+  Device device = cpu;
+  bool first = true;
+  for (const Tensor& input : inputs) {
+    if (!input.defined())
+      throw ArgumentError(fmt::format("{}: input {} is an empty tensor (recorded at {}:{})", op.name,
+                                      InputSpecs(specs).size(), where.file, where.line));
+    const Node& node = *input.node();
+    specs.add(node.shape(), node.dtype());
+    if (first)
+      device = node.device();
+    else if (!(node.device() == device))
+      throw DeviceError(
+          fmt::format("{}: inputs are on {} and on {} (recorded at {}:{}); move one of them first", op.name,
+                      device.str(), node.device().str(), where.file, where.line));
+    first = false;
+  }
+  const auto infer = [&]() -> Spec {
+    try {
+      return op.infer(specs, attrs);
+    } catch (const ShapeError& e) {
+      rethrow_with_context(e, op, specs, attrs, where);
+    } catch (const DTypeError& e) {
+      rethrow_with_context(e, op, specs, attrs, where);
+    } catch (const ArgumentError& e) {
+      rethrow_with_context(e, op, specs, attrs, where);
+    }
+  };
+  Tensor result(Node::make(&op, attrs, inputs, infer(), device, where));
+  if (hook) hook(result);
+  return result;
+}
+
 }  // namespace
 
-RecordHook& record_hook() noexcept {
-  thread_local RecordHook hook = nullptr;
-  return hook;
-}
+RecordHook& record_hook() noexcept { return hook; }
 
 LocationScope::LocationScope(SourceLocation where) : previous_(location_override), where_(where) {
   if (!previous_) location_override = &where_;
@@ -43,42 +105,12 @@ std::string describe_call(const Op& op, InputSpecs inputs, const Attrs& attrs, S
 }
 
 Tensor record(const Op& op, Inputs inputs, const Attrs& attrs, SourceLocation where) {
-  where = effective(where);
-  constexpr std::size_t few = 4;
-  std::array<Spec, few> specs_inline;
-  std::vector<Spec> specs_heap;
-  std::span<Spec> specs(specs_inline.data(), std::min(inputs.size(), few));
-  if (inputs.size() > few) {
-    specs_heap.resize(inputs.size());
-    specs = specs_heap;
-  }
-  Device device = cpu;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (!inputs[i].defined())
-      throw ArgumentError(fmt::format("{}: input {} is an empty tensor (recorded at {}:{})", op.name, i,
-                                      where.file, where.line));
-    const Node& node = *inputs[i].node();
-    specs[i] = {node.shape(), node.dtype()};
-    if (i == 0)
-      device = node.device();
-    else if (!(node.device() == device))
-      throw DeviceError(
-          fmt::format("{}: inputs are on {} and on {} (recorded at {}:{}); move one of them first", op.name,
-                      device.str(), node.device().str(), where.file, where.line));
-  }
-  Spec output;
-  try {
-    output = op.infer(specs, attrs);
-  } catch (const ShapeError& e) {
-    rethrow_with_context(e, op, specs, attrs, where);
-  } catch (const DTypeError& e) {
-    rethrow_with_context(e, op, specs, attrs, where);
-  } catch (const ArgumentError& e) {
-    rethrow_with_context(e, op, specs, attrs, where);
-  }
-  Tensor result(Node::make(&op, attrs, inputs, output, device, where));
-  if (RecordHook hook = record_hook()) hook(result);
-  return result;
+  return record_inputs(op, inputs, attrs, where);
+}
+
+Tensor record(const Op& op, std::initializer_list<TensorRef> inputs, const Attrs& attrs,
+              SourceLocation where) {
+  return record_inputs(op, inputs, attrs, where);
 }
 
 }  // namespace wick

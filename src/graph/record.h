@@ -6,13 +6,21 @@
 
 namespace wick {
 
+/// A tensor that is named in a list of inputs; lives no longer than the call.
+class TensorRef {
+ public:
+  TensorRef(const Tensor& tensor) noexcept : tensor_(&tensor) {}  // NOLINT: implicit by design
+  operator const Tensor&() const noexcept { return *tensor_; }    // NOLINT: implicit by design
+
+ private:
+  const Tensor* tensor_;
+};
+
 /// Records `op` applied to `inputs`: checks shapes and dtypes by the op's own rule and returns the new
 /// tensor. Errors are rethrown with the op's name, the inputs' specs and the location of the caller.
 Tensor record(const Op& op, Inputs inputs, const Attrs& attrs, SourceLocation where);
-inline Tensor record(const Op& op, std::initializer_list<Tensor> inputs, const Attrs& attrs,
-                     SourceLocation where) {
-  return record(op, Inputs(inputs.begin(), inputs.size()), attrs, where);
-}
+Tensor record(const Op& op, std::initializer_list<TensorRef> inputs, const Attrs& attrs,
+              SourceLocation where);
 
 /// While one lives, ops recorded on this thread take `where` as their location: the parts of a composite and
 /// the gradient ops point at the user's line, not into Wick.

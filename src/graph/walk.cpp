@@ -1,6 +1,8 @@
 #include "graph/walk.h"
 
-#include "core/pointer_map.h"
+#include <algorithm>
+
+#include "graph/node_marks.h"
 
 namespace wick {
 namespace {
@@ -13,14 +15,15 @@ struct Frame {
   bool leaf;
 };
 
-constexpr std::uint32_t open_mark = PointerMap::absent - 1;
+constexpr std::uint32_t open_mark = NodeMarks::absent - 1;
+constexpr std::size_t most_expected = 100'000;
 
 }  // namespace
 
 Walk walk(std::span<const Tensor> roots, WalkThrough through, std::span<const Tensor> stops) {
-  thread_local PointerMap position;
+  NodeMarks position;
   thread_local std::vector<Frame> stack;
-  position.clear();
+  thread_local std::size_t expected = 0;  // nodes of the walk before, which this one may be like
   stack.clear();
   Walk result;
   PointerMap stop_set;
@@ -28,15 +31,19 @@ Walk walk(std::span<const Tensor> roots, WalkThrough through, std::span<const Te
   std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges;  // of `held`, a node in order
 
   const auto enter = [&](const Node* node) {
-    if (position.find(node) != PointerMap::absent) return;
+    if (position.find(node) != NodeMarks::absent) return;
     position.set(node, open_mark);
     const auto begin = static_cast<std::uint32_t>(result.held.size());
     bool leaf = node->op() == nullptr || (through == WalkThrough::unevaluated && node->value());
-    leaf = leaf || stop_set.find(node) != PointerMap::absent;
+    leaf = leaf || stop_set.find(node) != NodeMarks::absent;
     if (!leaf) node->append_inputs(result.held);
     stack.push_back({node, begin, begin, static_cast<std::uint32_t>(result.held.size()), leaf});
   };
 
+  result.order.reserve(expected);
+  result.leaf.reserve(expected);
+  result.held.reserve(2 * expected);
+  ranges.reserve(expected);
   for (const Tensor& root : roots) {
     enter(root.node());
     while (!stack.empty()) {
@@ -54,6 +61,7 @@ Walk walk(std::span<const Tensor> roots, WalkThrough through, std::span<const Te
     result.roots.push_back(position.find(root.node()));
   }
 
+  expected = std::min(result.order.size(), most_expected);
   result.first_edge.reserve(result.order.size() + 1);
   result.edges.reserve(result.held.size());
   for (const auto& [begin, end] : ranges) {

@@ -110,6 +110,10 @@ constexpr Op logical_and_op = predicate("logical_and");
 constexpr Op logical_or_op = predicate("logical_or");
 
 Tensor record_promoted(const Op& op, const Operand& a, const Operand& b) {
+  const Tensor* x = a.tensor();
+  const Tensor* y = b.tensor();
+  if (x && y && x->defined() && y->defined() && x->dtype() == y->dtype())
+    return record(op, {*x, *y}, {}, a.where());  // nothing to promote: the common case, kept short
   const Promoted operands = promote_operands(a, b);
   return record(op, {operands.a, operands.b}, {}, a.where());
 }

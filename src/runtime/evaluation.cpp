@@ -56,9 +56,7 @@ std::vector<char> BoundEvaluation::donated_leaves() const {
 }
 
 void BoundEvaluation::find_plan() {
-  std::string key;
-  key.reserve(walk_.order.size() * 32);
-  append_plan_key(key, walk_, donated_);
+  std::string key = plan_key(walk_, donated_);
   plan_ = PlanCache::instance().find(key);
   if (plan_) return;
   const Backend& backend = backend_for(walk_.order.front()->device());

@@ -1,5 +1,6 @@
 #include "runtime/plan_cache.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "optimize/decompose_scope.h"
@@ -7,11 +8,38 @@
 namespace wick {
 namespace {
 
-template <typename T>
-void append(std::string& key, const T& value) {
-  const std::size_t at = key.size();
-  key.resize(at + sizeof(T));
-  std::memcpy(key.data() + at, &value, sizeof(T));
+/// Appends values' bytes; grows the text by whole nodes, not by values.
+class KeyWriter {
+ public:
+  explicit KeyWriter(std::string& key) : key_(key), used_(key.size()) {}
+  /// Makes room for `bytes` more.
+  void reserve(std::size_t bytes) {
+    if (used_ + bytes > key_.size()) key_.resize(std::max(used_ + bytes, key_.size() * 2));
+  }
+  template <typename T>
+  void put(const T& value) {
+    put(&value, sizeof(T));
+  }
+  void put(const void* bytes, std::size_t count) {
+    std::memcpy(key_.data() + used_, bytes, count);
+    used_ += count;
+  }
+  void finish() { key_.resize(used_); }
+
+ private:
+  std::string& key_;
+  std::size_t used_;
+};
+
+void put_leaf(KeyWriter& key, const Node& node, char donated) {
+  const Layout& layout = node.value()->layout;
+  key.put(static_cast<const Op*>(nullptr));
+  key.put(node.dtype());
+  key.put(donated);
+  key.put(layout.shape.rank());
+  const std::size_t bytes = sizeof(std::int64_t) * static_cast<std::size_t>(layout.shape.rank());
+  key.put(layout.shape.dims().data(), bytes);
+  key.put(layout.strides.data(), bytes);
 }
 
 }  // namespace
@@ -52,31 +80,34 @@ PlanCacheStats PlanCache::stats() const {
   return {hits_, misses_, entries_.size()};
 }
 
-void append_plan_key(std::string& key, const Walk& walk, const std::vector<char>& donated) {
-  append(key, threads());
-  append(key, DecomposeScope::active());
-  if (!walk.order.empty()) append(key, walk.order.front()->device());
+std::string plan_key(const Walk& walk, const std::vector<char>& donated) {
+  constexpr std::size_t fixed = 64;                                  // settings, or the fixed part of a node
+  constexpr std::size_t leaf = 2 * sizeof(std::int64_t) * max_rank;  // layout of a leaf
+  std::string text;
+  KeyWriter key(text);
+  key.reserve(fixed + walk.order.size() * 32);
+  key.put(threads());
+  key.put(DecomposeScope::active());
+  if (!walk.order.empty()) key.put(walk.order.front()->device());
   for (std::size_t i = 0; i < walk.order.size(); ++i) {
     const Node& node = *walk.order[i];
     if (walk.is_leaf(i)) {
-      const Layout& layout = node.value()->layout;
-      append(key, static_cast<const Op*>(nullptr));
-      append(key, node.dtype());
-      append(key, donated[i]);
-      append(key, layout.shape.rank());
-      for (int d = 0; d < layout.shape.rank(); ++d) {
-        append(key, layout.shape[d]);
-        append(key, layout.strides[static_cast<std::size_t>(d)]);
-      }
+      key.reserve(fixed + leaf);
+      put_leaf(key, node, donated[i]);
       continue;
     }
-    append(key, node.op());
     const auto attrs = node.attrs().bytes();
-    key.append(reinterpret_cast<const char*>(attrs.data()), attrs.size());
-    append(key, walk.first_edge[i + 1] - walk.first_edge[i]);
-    for (std::uint32_t e : walk.inputs(i)) append(key, e);
+    const auto inputs = walk.inputs(i);
+    key.reserve(fixed + attrs.size() + inputs.size_bytes());
+    key.put(node.op());
+    key.put(attrs.data(), attrs.size());
+    key.put(static_cast<std::uint32_t>(inputs.size()));
+    key.put(inputs.data(), inputs.size_bytes());
   }
-  for (std::uint32_t root : walk.roots) append(key, root);
+  key.reserve(walk.roots.size() * sizeof(std::uint32_t));
+  key.put(walk.roots.data(), walk.roots.size() * sizeof(std::uint32_t));
+  key.finish();
+  return text;
 }
 
 }  // namespace wick

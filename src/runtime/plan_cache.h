@@ -41,6 +41,6 @@ class PlanCache {
 
 /// Bytes that identify the structure of an evaluation: ops, attributes, edges, the leaves' dtypes, shapes,
 /// strides and whether they are donated, outputs, device, threads and optimiser settings. Never the data.
-void append_plan_key(std::string& key, const Walk& walk, const std::vector<char>& donated);
+std::string plan_key(const Walk& walk, const std::vector<char>& donated);
 
 }  // namespace wick
