@@ -83,4 +83,9 @@ PlanCacheStats plan_cache_stats();
 std::uint64_t peak_bytes();
 void reset_peak_bytes();
 
+/// Memory of results and arenas that died, in bytes, kept for later ones because fresh memory costs page
+/// faults; bounded, and not part of `peak_bytes`. `release_kept_memory` returns it to the system.
+std::uint64_t kept_memory_bytes();
+void release_kept_memory();
+
 }  // namespace wick

@@ -2,28 +2,41 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <atomic>
-#include <new>
 
+#include "core/block_cache.h"
 #include "wick/error.h"
 
 namespace wick {
 namespace {
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define WICK_CHECKS_ADDRESSES
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define WICK_CHECKS_ADDRESSES
+#endif
+
+#ifdef WICK_CHECKS_ADDRESSES
+constexpr std::size_t most_kept_bytes = 0;  // a block in use again would hide the use of one given back
+#else
+constexpr std::size_t most_kept_bytes = std::size_t{256} << 20;
+#endif
+
+constinit BlockCache cache(most_kept_bytes);
 std::atomic<std::uint64_t> held{0};
 std::atomic<std::uint64_t> peak{0};
 
 void free_host(void* data, std::size_t bytes) noexcept {
-  ::operator delete (data, std::align_val_t{allocation_alignment});
+  cache.give(data, bytes);
   held.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
 }  // namespace
 
 std::shared_ptr<Storage> allocate_host(std::size_t bytes) {
-  void* data =
-      ::operator new (std::max<std::size_t>(bytes, 1), std::align_val_t{allocation_alignment}, std::nothrow);
+  void* data = cache.take(bytes);
   if (!data)
     throw MemoryError(
         fmt::format("cannot allocate {} bytes; {} bytes are held already", bytes, held_bytes()));
@@ -37,5 +50,7 @@ std::shared_ptr<Storage> allocate_host(std::size_t bytes) {
 std::uint64_t held_bytes() noexcept { return held.load(std::memory_order_relaxed); }
 std::uint64_t peak_held_bytes() noexcept { return peak.load(std::memory_order_relaxed); }
 void reset_peak_held_bytes() noexcept { peak.store(held_bytes(), std::memory_order_relaxed); }
+std::uint64_t kept_bytes() noexcept { return cache.kept_bytes(); }
+void release_kept_bytes() noexcept { cache.release(); }
 
 }  // namespace wick

@@ -19,4 +19,9 @@ std::uint64_t held_bytes() noexcept;
 std::uint64_t peak_held_bytes() noexcept;
 void reset_peak_held_bytes() noexcept;
 
+/// Bytes that were returned and are kept for the next `allocate_host`, at most 256 MiB: they do not count as
+/// held. `release_kept_bytes` gives them back to the system.
+std::uint64_t kept_bytes() noexcept;
+void release_kept_bytes() noexcept;
+
 }  // namespace wick

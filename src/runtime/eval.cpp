@@ -150,5 +150,7 @@ EagerScope::~EagerScope() {
 PlanCacheStats plan_cache_stats() { return PlanCache::instance().stats(); }
 std::uint64_t peak_bytes() { return peak_held_bytes(); }
 void reset_peak_bytes() { reset_peak_held_bytes(); }
+std::uint64_t kept_memory_bytes() { return kept_bytes(); }
+void release_kept_memory() { release_kept_bytes(); }
 
 }  // namespace wick
