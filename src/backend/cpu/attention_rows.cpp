@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 
 #include "backend/cpu/attention_tile.h"
@@ -25,14 +26,77 @@ float dot(const float* a, const T* b, std::int64_t count) {
   return sum_of(sum);
 }
 
+/// Whether rows of `d` elements, one behind the other, fill vectors without a rest: those are read several
+/// rows a vector, or several vectors a row.
+constexpr bool fills_vectors(std::int64_t d) {
+  return lanes > 1 && d > 1 && (lanes % d == 0 || d % lanes == 0);
+}
+
+/// Products of q with `lanes` keys that lie one behind the other, in order. Vectors of partial sums are
+/// merged pairwise until each lane is a key's sum: a sum over lanes for each key would cost more than the
+/// products.
+template <typename T>
+HWY_INLINE FloatVec dot_keys(const float* q, const T* k, std::int64_t d) {
+  FloatVec part[hn::MaxLanes(f32_tag)];
+  const std::int64_t parts = std::min(d, lanes);
+  if (d < lanes) {
+    HWY_ALIGN float repeated[hn::MaxLanes(f32_tag)];
+    for (std::int64_t i = 0; i < lanes; ++i) repeated[i] = q[i % d];
+    const FloatVec many_q = load(repeated);
+    for (std::int64_t i = 0; i < parts; ++i) part[i] = hn::Mul(many_q, load(k + i * lanes));
+  } else {
+    for (std::int64_t i = 0; i < parts; ++i) {
+      part[i] = hn::Mul(load(q), load(k + i * d));
+      for (std::int64_t c = lanes; c < d; c += lanes)
+        part[i] = hn::MulAdd(load(q + c), load(k + i * d + c), part[i]);
+    }
+  }
+#if HWY_TARGET != HWY_SCALAR  // which has one lane, and nothing to merge
+  for (std::int64_t left = parts / 2; left > 0; left /= 2)
+    for (std::int64_t i = 0; i < left; ++i)
+      part[i] = hn::Add(hn::ConcatEven(f32_tag, part[2 * i + 1], part[2 * i]),
+                        hn::ConcatOdd(f32_tag, part[2 * i + 1], part[2 * i]));
+#endif
+  return part[0];
+}
+
+/// Adds weights . rows to `sum` for as many of the `count` rows as fill vectors; returns their number. Rows
+/// of d < lanes elements lie one behind the other.
+template <typename T>
+HWY_INLINE std::int64_t add_weighted_short(float* sum, const float* weights, const T* rows,
+                                           std::int64_t count, std::int64_t d) {
+  const hn::RebindToSigned<Float> integers;
+  const std::int64_t rows_a_vector = lanes / d;
+  HWY_ALIGN std::int32_t row_of_lane[hn::MaxLanes(f32_tag)];
+  for (std::int64_t i = 0; i < lanes; ++i) row_of_lane[i] = static_cast<std::int32_t>(i / d);
+  const auto first_rows = hn::Load(integers, row_of_lane);
+  FloatVec total = hn::Zero(f32_tag);
+  std::int64_t j = 0;
+  for (; j + lanes <= count; j += lanes) {
+    const FloatVec some_weights = load(weights + j);
+    for (std::int64_t r = 0; r < lanes; r += rows_a_vector) {
+      const auto index = hn::Add(first_rows, hn::Set(integers, static_cast<std::int32_t>(r)));
+      const FloatVec w = hn::TableLookupLanes(some_weights, hn::IndicesFromVec(f32_tag, index));
+      total = hn::MulAdd(w, load(rows + (j + r) * d), total);
+    }
+  }
+  HWY_ALIGN float parts[hn::MaxLanes(f32_tag)];
+  store(total, parts);
+  for (std::int64_t i = 0; i < lanes; ++i) sum[i % d] += parts[i];
+  return j;
+}
+
 /// sum[i] = sum[i] scale + weights . rows[:, i]
 template <typename T>
 void add_weighted(float* sum, float scale, const float* weights, const T* rows, std::int64_t step,
                   std::int64_t count, std::int64_t d) {
+  for (std::int64_t i = 0; i < d; ++i) sum[i] *= scale;
+  std::int64_t done = 0;
+  if (step == d && d < lanes && fills_vectors(d)) done = add_weighted_short(sum, weights, rows, count, d);
   for (std::int64_t i = 0; i < d; i += lanes) {
     const std::int64_t n = std::min(lanes, d - i);
-    FloatVec total = hn::Mul(load_some(sum + i, n), hn::Set(f32_tag, scale));
-    for (std::int64_t j = 0; j < count; ++j)
+    FloatVec total = load_some(sum + i, n);
+    for (std::int64_t j = done; j < count; ++j)
       total = hn::MulAdd(hn::Set(f32_tag, weights[j]), load_some_of(rows + j * step + i, n), total);
     store_first(total, sum + i, n);
   }
@@ -50,10 +114,14 @@ struct Row {
   float total = 0;
 
   void score(const T* k, std::int64_t step, std::int64_t key, std::int64_t count, std::int64_t d) {
-    for (std::int64_t j = 0; j < count; ++j) {
-      const bool visible = key + j >= keys.begin && key + j < keys.end;
-      scores[j] = visible ? dot(q, k + j * step, d) : -std::numeric_limits<float>::infinity();
-    }
+    const std::int64_t begin = std::clamp(keys.begin - key, std::int64_t{0}, count);
+    const std::int64_t end = std::clamp(keys.end - key, begin, count);
+    std::fill(scores, scores + begin, -std::numeric_limits<float>::infinity());
+    std::fill(scores + end, scores + count, -std::numeric_limits<float>::infinity());
+    std::int64_t j = begin;
+    if (step == d && fills_vectors(d))
+      for (; j + lanes <= end; j += lanes) store(dot_keys(q, k + j * d, d), scores + j);
+    for (; j < end; ++j) scores[j] = dot(q, k + j * step, d);
   }
 
   /// Scores become weights; returns the factor for what was summed before.

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "wick/dtype.h"
 
@@ -62,6 +63,12 @@ HWY_INLINE void store(FloatVec v, float16* p) {
 
 template <typename T>
 HWY_INLINE FloatVec load_first(const T* p, std::int64_t n, float others) {
+#if HWY_TARGET <= HWY_AVX2  // its masked loads of 32 bits leave what the mask excludes alone
+  if constexpr (std::is_same_v<T, float>) {
+    const auto first = hn::FirstN(f32_tag, static_cast<std::size_t>(n));
+    return hn::IfThenElse(first, hn::MaskedLoad(first, f32_tag, p), hn::Set(f32_tag, others));
+  }
+#endif
   HWY_ALIGN T buffer[hn::MaxLanes(f32_tag)];
   const T filler(others);
   std::fill_n(buffer, lanes, filler);
@@ -70,6 +77,12 @@ HWY_INLINE FloatVec load_first(const T* p, std::int64_t n, float others) {
 }
 template <typename T>
 HWY_INLINE void store_first(FloatVec v, T* p, std::int64_t n) {
+#if HWY_TARGET <= HWY_AVX2
+  if constexpr (std::is_same_v<T, float>) {
+    hn::BlendedStore(v, hn::FirstN(f32_tag, static_cast<std::size_t>(n)), f32_tag, p);
+    return;
+  }
+#endif
   HWY_ALIGN T buffer[hn::MaxLanes(f32_tag)];
   store(v, buffer);
   std::memcpy(p, buffer, static_cast<std::size_t>(n) * sizeof(T));
@@ -87,8 +100,29 @@ HWY_INLINE FloatVec rounded_to(FloatVec v) {
   }
 }
 
-/// exp; unlike Highway's, NaN stays NaN. Overflow is the caller's business: the arguments are at most 0 here.
-HWY_INLINE FloatVec exp_vec(FloatVec x) { return hn::IfThenElse(hn::Eq(x, x), hn::Exp(f32_tag, x), x); }
+/// exp of x <= 0, within 3 ulp; 0 where the result is below the smallest normal number. NaN stays NaN.
+/// exp(x) = 2^n 2^f with n = round(x log2 e) and f in [-1/2, 1/2]; 2^f by the polynomial of degree 6 that is
+/// closest on that interval (relative error 2e-9).
+HWY_INLINE FloatVec exp_vec(FloatVec x) {
+  constexpr float to_integer = 12582912.0f;  // 1.5 2^23: adding it leaves the nearest integer in the low bits
+  const hn::RebindToSigned<Float> integers;
+  const FloatVec log2e = hn::Set(f32_tag, 1.44269504f);
+  const FloatVec rest_of_log2e = hn::Set(f32_tag, 1.92596299e-8f);
+  const FloatVec shifted = hn::MulAdd(x, log2e, hn::Set(f32_tag, to_integer));
+  const FloatVec n = hn::Sub(shifted, hn::Set(f32_tag, to_integer));
+  const FloatVec f = hn::MulAdd(x, rest_of_log2e, hn::MulSub(x, log2e, n));
+  FloatVec p = hn::Set(f32_tag, 1.535336188e-4f);
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 1.339887440e-3f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 9.618437357e-3f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 5.550332548e-2f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 2.402264791e-1f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 6.931472028e-1f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 1.0f));
+  const FloatVec power = hn::BitCast(
+      f32_tag, hn::Add(hn::ShiftLeft<23>(hn::BitCast(integers, shifted)), hn::Set(integers, 127 << 23)));
+  const auto underflows = hn::Lt(x, hn::Set(f32_tag, -87.3f));
+  return hn::IfThenElse(underflows, hn::Zero(f32_tag), hn::Mul(p, power));
+}
 
 HWY_INLINE float sum_of(FloatVec v) { return hn::GetLane(hn::SumOfLanes(f32_tag, v)); }
 HWY_INLINE float max_of(FloatVec v) { return hn::GetLane(hn::MaxOfLanes(f32_tag, v)); }
@@ -101,6 +135,42 @@ HWY_INLINE void for_each_vector(const T* row, std::int64_t count, float others, 
   std::int64_t i = 0;
   for (; i + lanes <= count; i += lanes) f(load(row + i));
   if (i < count) f(load_first(row + i, count - i, others));
+}
+
+/// Folds a row: `step(sum, vector)` from `start` on, in four independent sums, since one would wait for each
+/// addition; `join` puts them together. `others` fill the last vector up.
+template <typename T, typename Step, typename Join>
+HWY_INLINE FloatVec fold_row(const T* row, std::int64_t count, float others, FloatVec start, const Step& step,
+                             const Join& join) {
+  FloatVec a = start;
+  FloatVec b = start;
+  FloatVec c = start;
+  FloatVec d = start;
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    a = step(a, load(row + i));
+    b = step(b, load(row + i + lanes));
+    c = step(c, load(row + i + 2 * lanes));
+    d = step(d, load(row + i + 3 * lanes));
+  }
+  for (; i + lanes <= count; i += lanes) a = step(a, load(row + i));
+  if (i < count) b = step(b, load_first(row + i, count - i, others));
+  return join(join(a, b), join(c, d));
+}
+
+template <typename T>
+HWY_INLINE float max_of_row(const T* row, std::int64_t count, float start) {
+  const auto larger = [](FloatVec a, FloatVec b) HWY_ATTR { return hn::Max(a, b); };
+  return max_of(fold_row(row, count, start, hn::Set(f32_tag, start), larger, larger));
+}
+
+/// Sum of f(x[i]); `others` is a value with f = 0.
+template <typename T, typename F>
+HWY_INLINE float sum_over_row(const T* row, std::int64_t count, float others, const F& f) {
+  return sum_of(fold_row(
+      row, count, others, hn::Zero(f32_tag),
+      [&](FloatVec sum, FloatVec v) HWY_ATTR { return hn::Add(sum, f(v)); },
+      [](FloatVec a, FloatVec b) HWY_ATTR { return hn::Add(a, b); }));
 }
 
 /// out[i] = f(x[i], i); f's index is that of the vector's first lane, `n` the number of its lanes that

@@ -39,9 +39,8 @@ namespace wick::HWY_NAMESPACE {
 
 template <typename T>
 void rms_norm_row(const T* x, T* out, const NormRows& job) {
-  FloatVec squares = hn::Zero(f32_tag);
-  for_each_vector(x, job.d, 0.0f, [&](FloatVec v) HWY_ATTR { squares = hn::MulAdd(v, v, squares); });
-  const double mean = static_cast<double>(sum_of(squares)) / static_cast<double>(job.d);
+  const float squares = sum_over_row(x, job.d, 0.0f, [](FloatVec v) HWY_ATTR { return hn::Mul(v, v); });
+  const double mean = static_cast<double>(squares) / static_cast<double>(job.d);
   const FloatVec scale = hn::Set(f32_tag, static_cast<float>(1 / std::sqrt(mean + job.eps)));
   map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
     const FloatVec normalized = hn::Mul(v, scale);
@@ -52,23 +51,19 @@ void rms_norm_row(const T* x, T* out, const NormRows& job) {
 template <typename T>
 void layer_norm_row(const T* x, T* out, const NormRows& job) {
   const auto d = static_cast<float>(job.d);
-  FloatVec total = hn::Zero(f32_tag);
-  for_each_vector(x, job.d, 0.0f, [&](FloatVec v) HWY_ATTR { total = hn::Add(total, v); });
-  // The second pass also finds what rounding left out of the first mean: a row of nearly equal numbers needs
+  // The second sum also finds what rounding left out of the first mean: a row of nearly equal numbers needs
   // it.
-  const float first_mean = sum_of(total) / d;
+  const float first_mean = sum_over_row(x, job.d, 0.0f, [](FloatVec v) HWY_ATTR { return v; }) / d;
   const FloatVec about = hn::Set(f32_tag, first_mean);
-  FloatVec rest = hn::Zero(f32_tag);
-  FloatVec squares = hn::Zero(f32_tag);
-  for_each_vector(x, job.d, first_mean, [&](FloatVec v) HWY_ATTR {
+  const float left =
+      sum_over_row(x, job.d, first_mean, [&](FloatVec v) HWY_ATTR { return hn::Sub(v, about); }) / d;
+  const float squares = sum_over_row(x, job.d, first_mean, [&](FloatVec v) HWY_ATTR {
     const FloatVec centered = hn::Sub(v, about);
-    rest = hn::Add(rest, centered);
-    squares = hn::MulAdd(centered, centered, squares);
+    return hn::Mul(centered, centered);
   });
-  const float left = sum_of(rest) / d;
   const FloatVec mean = hn::Set(f32_tag, first_mean + left);
-  const double variance = std::max(0.0, static_cast<double>(sum_of(squares)) / static_cast<double>(job.d) -
-                                            static_cast<double>(left) * left);
+  const double variance = std::max(
+      0.0, static_cast<double>(squares) / static_cast<double>(job.d) - static_cast<double>(left) * left);
   const FloatVec scale = hn::Set(f32_tag, static_cast<float>(1 / std::sqrt(variance + job.eps)));
   map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
     FloatVec y = hn::Mul(hn::Sub(v, mean), scale);

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "backend/cpu/highway_targets.h"
 #include "backend/cpu/kernels.h"
@@ -18,23 +19,23 @@ namespace wick::HWY_NAMESPACE {
 template <typename T, bool logarithm>
 void softmax_row(const T* x, T* out, std::int64_t count) {
   constexpr float lowest = -std::numeric_limits<float>::infinity();
-  FloatVec largest = hn::Set(f32_tag, lowest);
-  for_each_vector(x, count, lowest, [&](FloatVec v) HWY_ATTR { largest = hn::Max(largest, v); });
-  const FloatVec shift = hn::Set(f32_tag, max_of(largest));
-  FloatVec total = hn::Zero(f32_tag);
-  for_each_vector(x, count, lowest,
-                  [&](FloatVec v) HWY_ATTR { total = hn::Add(total, exp_vec(hn::Sub(v, shift))); });
-  const float sum = sum_of(total);
+  const FloatVec shift = hn::Set(f32_tag, max_of_row(x, count, lowest));
+  const auto weight = [&](FloatVec v) HWY_ATTR { return exp_vec(hn::Sub(v, shift)); };
   if constexpr (logarithm) {
-    const FloatVec log_sum = hn::Set(f32_tag, std::log(sum));
+    const FloatVec log_sum = hn::Set(f32_tag, std::log(sum_over_row(x, count, lowest, weight)));
     map_row(x, out, count, [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR {
       return hn::Sub(hn::Sub(v, shift), log_sum);
     });
-  } else {
+  } else if constexpr (std::is_same_v<T, float>) {
+    map_row(x, out, count, [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR { return weight(v); });
+    const float sum = sum_over_row(out, count, 0.0f, [](FloatVec v) HWY_ATTR { return v; });
     const FloatVec scale = hn::Set(f32_tag, 1.0f / sum);
-    map_row(x, out, count, [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR {
-      return hn::Mul(exp_vec(hn::Sub(v, shift)), scale);
-    });
+    map_row(out, out, count,
+            [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR { return hn::Mul(v, scale); });
+  } else {  // weights rounded to T before they are scaled would be rounded twice: computed again instead
+    const FloatVec scale = hn::Set(f32_tag, 1.0f / sum_over_row(x, count, lowest, weight));
+    map_row(x, out, count,
+            [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR { return hn::Mul(weight(v), scale); });
   }
 }
 
