@@ -10,6 +10,7 @@
 #include "wick/grad.h"
 #include "wick/lora.h"
 #include "wick/lora_config.h"
+#include "wick/memory.h"
 #include "wick/model.h"
 #include "wick/model_config.h"
 #include "wick/ops.h"

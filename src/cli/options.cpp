@@ -6,6 +6,7 @@
 
 #include "wick/device.h"
 #include "wick/error.h"
+#include "wick/memory.h"
 
 namespace wick::cli {
 
@@ -13,11 +14,16 @@ void ComputeOptions::add_to(CLI::App& command) {
   command.add_option("--device", device, "Device to compute on; `wick devices` lists them")
       ->capture_default_str();
   command.add_option("--threads", threads, "Threads to compute with (default: all cores)");
+  command
+      .add_option("--memory-limit", memory_limit,
+                  "Refuse work that would hold more memory than this, e.g. 2GB (mapped weights do not count)")
+      ->transform(CLI::AsSizeValue(false));
 }
 
 void ComputeOptions::apply() const {
   device_from_name(device);
   if (threads != 0) set_threads(threads);
+  if (memory_limit != 0) set_memory_limit(memory_limit);
 }
 
 CLI::Validator not_negative() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 
 #include "wick/dtype.h"
@@ -11,6 +12,7 @@ namespace wick::cli {
 struct ComputeOptions {
   std::string device = "cpu";
   int threads = 0;
+  std::uint64_t memory_limit = 0;  // 0: none
 
   void add_to(CLI::App& command);
   /// Makes them hold. Throws DeviceError, ArgumentError.

@@ -35,6 +35,11 @@ class Pool {
         std::find_if(free_.begin(), free_.end(), [&](const auto& b) { return b->bytes() >= block->bytes(); });
     free_.insert(at, std::move(block));
   }
+  void clear() {
+    std::vector<std::shared_ptr<Storage>> dropped;  // freed outside the lock
+    std::lock_guard lock(mutex_);
+    dropped.swap(free_);
+  }
   static Pool& instance() {
     static Pool pool;
     return pool;
@@ -62,5 +67,7 @@ ArenaLease::ArenaLease(std::uint64_t bytes, std::uint64_t planned_bytes) {
 ArenaLease::~ArenaLease() {
   if (block_) Pool::instance().give(std::move(block_));
 }
+
+void release_idle_arenas() { Pool::instance().clear(); }
 
 }  // namespace wick

@@ -23,4 +23,7 @@ class ArenaLease {
   std::shared_ptr<Storage> block_;
 };
 
+/// Frees the arenas that no run uses.
+void release_idle_arenas();
+
 }  // namespace wick

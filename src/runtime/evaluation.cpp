@@ -7,6 +7,7 @@
 #include "optimize/decompose_scope.h"
 #include "optimize/pipeline.h"
 #include "runtime/arena_pool.h"
+#include "runtime/memory.h"
 #include "runtime/plan_cache.h"
 #include "wick/error.h"
 
@@ -66,6 +67,7 @@ void BoundEvaluation::find_plan() {
 }
 
 void BoundEvaluation::allocate() {
+  require_memory(*plan_);
   const Backend& backend = backend_for(plan_->graph.device);
   results_.reserve(plan_->result_bytes.size());
   try {

@@ -16,7 +16,9 @@ class BoundEvaluation {
   /// Plans (or finds the plan) for `outputs`, none of which has a value.
   BoundEvaluation(std::span<const Tensor> outputs, History history);
 
-  /// Allocates the results.
+  const Plan& plan() const noexcept { return *plan_; }
+
+  /// Allocates the results. Throws MemoryError when the plan does not fit.
   void allocate();
   /// Waits for leaves that are still being computed (rethrowing their errors), then runs the plan.
   void execute();

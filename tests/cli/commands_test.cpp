@@ -58,6 +58,15 @@ TEST(Cli, BadSamplingFlagsAreRefused) {
   EXPECT_EQ(wick_command(base + "--threads -3").status, 1);
 }
 
+TEST(Cli, WorkBeyondTheMemoryLimitIsRefusedWithTheNumbers) {
+  const CommandResult result =
+      wick_command("generate --model " + quoted(bundled_model()) + " --prompt hello --memory-limit 100KB");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_TRUE(result.out.empty()) << result.out;
+  EXPECT_THAT(result.error, StartsWith("wick: error: this evaluation plans "));
+  EXPECT_THAT(result.error, HasSubstr("beyond the limit of 102400 bytes"));
+}
+
 TEST(Cli, AnUnknownCommandIsNamed) {
   const CommandResult result = wick_command("frobnicate");
   EXPECT_EQ(result.status, 2);
