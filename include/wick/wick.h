@@ -14,6 +14,7 @@
 #include "wick/model.h"
 #include "wick/model_config.h"
 #include "wick/ops.h"
+#include "wick/optimize.h"
 #include "wick/optimizer.h"
 #include "wick/safetensors.h"
 #include "wick/sampler.h"

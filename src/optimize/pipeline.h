@@ -14,8 +14,9 @@ std::span<const Pass> pipeline();
 using PassObserver =
     std::function<void(const Pass& pass, const Graph& before, const Graph& after, double milliseconds)>;
 
-/// Runs the pipeline. The environment variable WICK_PASSES ("-name,-name") disables passes; verification runs
-/// between all passes when WICK_VERIFY is set, and always at the end in debug builds.
+/// Runs the pipeline without the passes that WICK_PASSES and DisablePassesScope disable. WICK_VERIFY=1
+/// verifies the graph after every pass (debug builds always do after the last one); WICK_PASSES_PRINT=1
+/// writes what each pass changed to standard error.
 Graph optimize(Graph graph, const PassContext& context, const PassObserver& observer = {});
 
 }  // namespace wick

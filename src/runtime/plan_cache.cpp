@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "optimize/decompose_scope.h"
+#include "optimize/pass_selection.h"
 
 namespace wick {
 namespace {
@@ -88,6 +89,7 @@ std::string plan_key(const Walk& walk, const std::vector<char>& donated) {
   key.reserve(fixed + walk.order.size() * 32);
   key.put(threads());
   key.put(DecomposeScope::active());
+  key.put(disabled_passes());
   if (!walk.order.empty()) key.put(walk.order.front()->device());
   for (std::size_t i = 0; i < walk.order.size(); ++i) {
     const Node& node = *walk.order[i];
