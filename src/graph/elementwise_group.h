@@ -9,9 +9,10 @@
 namespace wick {
 
 /// Elementwise ops that are computed together, in one pass over memory: a small program over values. Values
-/// are numbered: first the inputs, then one an instruction; the last instruction is the result. All
-/// instructions have the shape of the result; inputs broadcast to it. Narrow floats (bf16, f16) are rounded
-/// where the result is stored and where a cast asks for it, not between instructions.
+/// are numbered: first the inputs, then one an instruction; the last instruction is the result. The first
+/// instructions may be constants, which have no operands. All others have the shape of the result; inputs and
+/// constants broadcast to it. Narrow floats (bf16, f16) are rounded where the result is stored and where a
+/// cast asks for it, not between instructions; an instruction on f32 may read a narrow input as it is.
 struct ElementwiseGroup {
   struct Instruction {
     const Op* op = nullptr;
@@ -27,9 +28,8 @@ struct ElementwiseGroup {
   }
   /// Per value, the last instruction that reads it (its own number for values that none reads).
   std::vector<std::uint32_t> last_uses() const;
-  /// Registers that a program needs when each input keeps its own, and those of other values serve again for
-  /// values of the same dtype.
-  std::size_t registers_needed() const;
+  /// The number of leading instructions that are constants.
+  std::size_t constants() const;
 };
 
 /// The op of a graph node that is a group; its meaning is in the node's group.

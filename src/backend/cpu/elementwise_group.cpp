@@ -5,6 +5,7 @@
 
 #include "backend/cpu/elementwise_program.h"
 #include "backend/cpu/kernels.h"
+#include "core/rounding.h"
 #include "ops/attributes.h"
 #include "wick/error.h"
 
@@ -44,12 +45,22 @@ class Emitter {
       register_of_[i] = program_.add_register(compute_type(group_.inputs[i]));
       program_.loads.push_back({register_of_[i], static_cast<std::uint8_t>(i)});
     }
-    for (std::uint32_t i = 0; i < group_.instructions.size(); ++i) instruction(i);
+    const auto constants = static_cast<std::uint32_t>(group_.constants());
+    first_computed_ = group_.inputs.size() + constants;
+    for (std::uint32_t i = 0; i < constants; ++i) constant(i);
+    for (std::uint32_t i = constants; i < group_.instructions.size(); ++i) instruction(i);
     program_.stores.push_back({register_of_.back(), 0});
     return std::move(program_);
   }
 
  private:
+  void constant(std::uint32_t i) {
+    const auto attrs = group_.instructions[i].attrs.as<ConstantAttrs>();
+    const Register target = program_.add_register(compute_type(attrs.type()));
+    program_.fills.push_back({target, rounded_to(attrs.value, attrs.type())});
+    register_of_[group_.inputs.size() + i] = target;
+  }
+
   void instruction(std::uint32_t i) {
     const ElementwiseGroup::Instruction& part = group_.instructions[i];
     const std::uint32_t value = static_cast<std::uint32_t>(group_.inputs.size()) + i;
@@ -73,16 +84,17 @@ class Emitter {
     return program_.add_register(type);
   }
 
-  /// Frees the registers of values read for the last time by instruction `i`. Those of inputs are not used
-  /// again: their tiles may lie in the caller's memory.
+  /// Frees the registers of values read for the last time by instruction `i`. Those of inputs and constants
+  /// are not used again: tiles of inputs may lie in the caller's memory, and constants serve every tile.
   void release_after(std::uint32_t i) {
-    for (std::size_t v = group_.inputs.size(); v < group_.inputs.size() + i; ++v)
+    for (std::size_t v = first_computed_; v < group_.inputs.size() + i; ++v)
       if (last_use_[v] == i) free_.push_back(register_of_[v]);
   }
 
   const ElementwiseGroup& group_;
   std::vector<std::uint32_t> last_use_;
   std::vector<Register> register_of_;
+  std::size_t first_computed_ = 0;  // the value behind the constants
   ElementwiseProgram program_;
   std::vector<Register> free_;
 };
