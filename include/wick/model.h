@@ -69,6 +69,8 @@ class Model {
   Tensor forward(const ModelInput& input) const;
   /// Hidden states [batch, length, hidden] before the output head, after the last norm.
   Tensor hidden_states(const ModelInput& input) const;
+  /// The weight of the output head [vocab, hidden]; with tied embeddings, that of the embedding.
+  const Tensor& output_weight() const;
   /// Tables of at least `count` positions, made once and shared; see `rope_tables`.
   std::pair<Tensor, Tensor> rope_tables_for(std::int64_t count) const;
   /// An empty cache for at least `capacity` positions (rounded up, so that few plans are needed).

@@ -41,6 +41,19 @@ class LocationScope {
 using RecordHook = void (*)(const Tensor& recorded);
 RecordHook& record_hook() noexcept;
 
+/// While one lives, ops recorded on this thread are a graph under construction: eager mode does not evaluate
+/// them.
+class LazyScope {
+ public:
+  LazyScope() : previous_(record_hook()) { record_hook() = nullptr; }
+  ~LazyScope() { record_hook() = previous_; }
+  LazyScope(const LazyScope&) = delete;
+  LazyScope& operator=(const LazyScope&) = delete;
+
+ private:
+  RecordHook previous_;
+};
+
 /// "add(f32[2, 3], f32[4]) recorded at file.cpp:12"
 std::string describe_call(const Op& op, InputSpecs inputs, const Attrs& attrs, SourceLocation where);
 

@@ -55,8 +55,7 @@ Tensor Decoder::optional_weight(const std::string& name) const {
 }
 
 Tensor Decoder::linear_layer(const std::string& module, const Tensor& x) {
-  const bool tied_head = module == "lm_head" && config_.tie_word_embeddings;
-  const Tensor w = weight(tied_head ? "model.embed_tokens.weight" : module + ".weight");
+  const Tensor w = module == "lm_head" ? model_.output_weight() : weight(module + ".weight");
   const Tensor bias = optional_weight(module + ".bias");
   const LoraLayer* layer = input_.adapter ? input_.adapter->find(module) : nullptr;
   if (!layer) return linear(x, w, bias);

@@ -132,6 +132,10 @@ std::pair<Tensor, Tensor> Model::rope_tables_for(std::int64_t count) const {
   return tables;
 }
 
+const Tensor& Model::output_weight() const {
+  return parameter(config_.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+}
+
 Tensor Model::hidden_states(const ModelInput& input) const { return Decoder(*this, input).hidden_states(); }
 
 Tensor Model::forward(const ModelInput& input) const {

@@ -1,3 +1,5 @@
+#include "ops/cross_entropy.h"
+
 #include <fmt/format.h>
 
 #include "graph/record.h"
@@ -17,17 +19,14 @@ Spec infer(InputSpecs inputs, const Attrs& attrs) {
   const Spec& logits = inputs[0];
   const Spec& targets = inputs[1];
   require_floating(logits.dtype);
-  if (targets.dtype != DType::i32 && targets.dtype != DType::i64)
-    throw DTypeError(fmt::format("targets must be i32 or i64, not {}", name_of(targets.dtype)));
+  require_targets(targets.dtype);
   if (logits.shape.rank() < 1 || logits.shape.dim(-1) == 0)
     throw ShapeError(
         fmt::format("logits must be [..., classes] with at least one class, not {}", logits.shape.str()));
   if (!(targets.shape == logits.shape.without(-1)))
     throw ShapeError(fmt::format("targets must be {}, the logits' shape without its last dimension, not {}",
                                  logits.shape.without(-1).str(), targets.shape.str()));
-  const double smoothing = attrs.as<CrossEntropyAttrs>().label_smoothing;
-  if (!(smoothing >= 0 && smoothing <= 1))
-    throw ArgumentError(fmt::format("label smoothing must lie in [0, 1], it is {}", smoothing));
+  require_smoothing(attrs.as<CrossEntropyAttrs>().label_smoothing);
   return {Shape{}, wide_dtype(logits.dtype)};
 }
 
@@ -46,11 +45,6 @@ Tensor decompose(Inputs inputs, const Attrs& attrs) {
   Tensor loss = neg(squeeze(take_along_axis(log_p, index, -1), -1));
   if (smoothing > 0) loss = loss * (1 - smoothing) - mean(log_p, {-1}) * smoothing;
   return sum(where(counted, loss, 0.0));
-}
-
-std::string describe(const Attrs& attrs) {
-  const auto options = attrs.as<CrossEntropyAttrs>();
-  return fmt::format("ignore_index={}, label_smoothing={}", options.ignore_index, options.label_smoothing);
 }
 
 /// The gradient of the sum with respect to the logits, as an op of its own, so that a backend can make it in
@@ -72,30 +66,62 @@ Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
 const Op gradient_op{.name = "cross_entropy_gradient",
                      .infer = infer_gradient,
                      .decompose = decompose_gradient,
-                     .describe = describe};
+                     .describe = describe_cross_entropy};
+
+}  // namespace
+
+Tensor cross_entropy_gradient(const Tensor& logits, const Tensor& targets, const Tensor& grad,
+                              const Attrs& attrs) {
+  return record(gradient_op, {logits, targets, grad}, attrs, {});
+}
+
+namespace {
 
 std::vector<Tensor> vjp(const VjpArgs& args) {
   std::vector<Tensor> gradients(2);
   if (args.needed[0])
-    gradients[0] = record(gradient_op, {args.inputs[0], args.inputs[1], args.grad}, args.attrs, {});
+    gradients[0] = cross_entropy_gradient(args.inputs[0], args.inputs[1], args.grad, args.attrs);
   return gradients;
 }
 
-const Op cross_entropy_op{
-    .name = "cross_entropy_sum", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
+const Op cross_entropy_op{.name = "cross_entropy_sum",
+                          .infer = infer,
+                          .decompose = decompose,
+                          .vjp = vjp,
+                          .describe = describe_cross_entropy};
 
 }  // namespace
+
+std::string describe_cross_entropy(const Attrs& attrs) {
+  const auto options = attrs.as<CrossEntropyAttrs>();
+  return fmt::format("ignore_index={}, label_smoothing={}", options.ignore_index, options.label_smoothing);
+}
+
+void require_targets(DType dtype) {
+  if (dtype != DType::i32 && dtype != DType::i64)
+    throw DTypeError(fmt::format("targets must be i32 or i64, not {}", name_of(dtype)));
+}
+
+void require_smoothing(double smoothing) {
+  if (!(smoothing >= 0 && smoothing <= 1))
+    throw ArgumentError(fmt::format("label smoothing must lie in [0, 1], it is {}", smoothing));
+}
 
 Tensor cross_entropy_sum(const Tensor& logits, const Tensor& targets, std::int64_t ignore_index,
                          double label_smoothing, SourceLocation where) {
   return record(cross_entropy_op, {logits, targets}, CrossEntropyAttrs{ignore_index, label_smoothing}, where);
 }
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& targets, std::int64_t ignore_index,
-                     double label_smoothing, SourceLocation where) {
-  const Tensor total = cross_entropy_sum(logits, targets, ignore_index, label_smoothing, where);
+Tensor mean_over_counted(const Tensor& total, const Tensor& targets, std::int64_t ignore_index,
+                         SourceLocation where) {
   const Tensor counted = cast(not_equal({targets, where}, {ignore_index, where}), total.dtype(), where);
   return div({total, where}, {maximum({sum(counted, {}, false, where), where}, {1, where}), where});
+}
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets, std::int64_t ignore_index,
+                     double label_smoothing, SourceLocation where) {
+  return mean_over_counted(cross_entropy_sum(logits, targets, ignore_index, label_smoothing, where), targets,
+                           ignore_index, where);
 }
 
 }  // namespace wick

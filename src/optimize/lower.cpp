@@ -7,18 +7,6 @@
 namespace wick {
 namespace {
 
-/// Ops recorded while lowering are a graph under construction: eager mode must not evaluate them.
-class LazyScope {
- public:
-  LazyScope() : previous_(record_hook()) { record_hook() = nullptr; }
-  ~LazyScope() { record_hook() = previous_; }
-  LazyScope(const LazyScope&) = delete;
-  LazyScope& operator=(const LazyScope&) = delete;
-
- private:
-  RecordHook previous_;
-};
-
 bool supported(const Graph& graph, const GraphNode& node, const PassContext& context) {
   const KernelEntry* entry = context.backend.find(*node.op);
   if (!entry) return false;

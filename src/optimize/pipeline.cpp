@@ -14,12 +14,14 @@
 #include "optimize/lower.h"
 #include "optimize/pass_selection.h"
 #include "optimize/print.h"
+#include "optimize/share_loss.h"
 #include "optimize/verify.h"
 
 namespace wick {
 namespace {
 
 constexpr std::array passes{
+    Pass{"share-loss", &share_loss},
     Pass{"lower", &lower, true},
     Pass{"common-subexpressions", &eliminate_common_subexpressions},
     Pass{"dead-nodes", &eliminate_dead_nodes},

@@ -31,8 +31,11 @@ Tensor batch_loss(const Model& model, const LoraAdapter* adapter, const Batch& b
     input.positions = Tensor::from(batch.positions, shape);
     input.mask = same_document(Tensor::from(batch.segments, shape));
   }
-  return cross_entropy_sum(model.forward(input), Tensor::from(shifted_labels(batch), shape), ignored_label,
-                           options.label_smoothing);
+  const Tensor labels = Tensor::from(shifted_labels(batch), shape);
+  if (adapter && adapter->find("lm_head"))
+    return cross_entropy_sum(model.forward(input), labels, ignored_label, options.label_smoothing);
+  return linear_cross_entropy_sum(model.hidden_states(input), model.output_weight(), labels, ignored_label,
+                                  options.label_smoothing);
 }
 
 std::int64_t tokens_of(const Batch& batch) {

@@ -56,4 +56,15 @@ Tensor cross_entropy_sum(const Tensor& logits, const Tensor& targets, std::int64
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets, std::int64_t ignore_index = -100,
                      double label_smoothing = 0, SourceLocation where = SourceLocation::current());
 
+/// `cross_entropy_sum` of the logits hidden weight^T: hidden [..., d], weight [classes, d], targets [...].
+/// The logits are computed in f32, some classes at a time, and never held whole, in the gradient neither: for
+/// output heads over large vocabularies.
+Tensor linear_cross_entropy_sum(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
+                                std::int64_t ignore_index = -100, double label_smoothing = 0,
+                                SourceLocation where = SourceLocation::current());
+/// The mean over the targets that are not ignored; 0 when all are.
+Tensor linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
+                            std::int64_t ignore_index = -100, double label_smoothing = 0,
+                            SourceLocation where = SourceLocation::current());
+
 }  // namespace wick

@@ -25,5 +25,6 @@ Entries norm();
 Entries rope();
 Entries attention();
 Entries cross_entropy();
+Entries linear_cross_entropy();
 
 }  // namespace wick::cpu_kernels
