@@ -1,90 +1,109 @@
-// What an evaluation costs: recording, planning, execution, lazy against eager. CPU evaluation ends when the
-// data is there, so every timed loop includes the wait.
+// What an evaluation costs around the kernels: recording, planning, handing over.
 #include <benchmark/benchmark.h>
 
+#include "support.h"
 #include "wick/eval.h"
 #include "wick/ops.h"
 
-namespace wick {
+namespace wick::bench {
 namespace {
 
-Tensor random_data(const Shape& shape, DType dtype = DType::f32) {
-  return cast(random_normal(random_key(7), shape), dtype).eval().detach();
-}
-
-Tensor long_chain(const Tensor& x) {
+/// Adds `count` nodes; half are muls, half adds.
+Tensor long_chain(const Tensor& x, int count) {
   Tensor y = x;
-  for (int i = 0; i < 200; ++i) y = i % 2 == 0 ? y * 1.0001 : y + 0.0001;
+  for (int i = 0; i < count; ++i) y = i % 2 == 0 ? y * 1.0001 : y + 0.0001;
   return y;
 }
 
+/// About `nodes` nodes of the kinds that a transformer is made of, on small data. `salt` is a number in the
+/// graph, and so makes it a structure of its own.
+Tensor layered_graph(const Tensor& x, const Tensor& w, const Tensor& bias, int nodes, double salt) {
+  Tensor y = x + salt;
+  for (int i = 0; i + 10 <= nodes; i += 10) {
+    const Tensor h = relu(matmul(y, w) + bias);
+    const Tensor gate = sigmoid(h * 0.5 - bias);
+    const Tensor turned = transpose(transpose(gate) + 1.0);
+    y = y + rms_norm(turned, {}, 1e-6);
+  }
+  return sum(y);
+}
+
+Record tiny_op() {
+  const Tensor x = random_data({4});
+  return [=] { return add(x, x); };
+}
+
+Record chain_of_200() {
+  const Tensor x = random_data({1024});
+  return [=] { return long_chain(x, 200); };
+}
+
+/// Recording alone: nodes are made, and destroyed again without being evaluated.
 void record_node(benchmark::State& state) {
   const Tensor x = random_data({4});
+  const std::uint64_t before = allocations();
   for (auto _ : state) benchmark::DoNotOptimize(add(x, x));
+  state.counters["allocations"] =
+      benchmark::Counter(static_cast<double>(allocations() - before), benchmark::Counter::kAvgIterations);
 }
-BENCHMARK(record_node);
 
-void tiny_op(benchmark::State& state) {
+void record_node_in_chain(benchmark::State& state) {
+  constexpr int length = 1000;
   const Tensor x = random_data({4});
-  for (auto _ : state) benchmark::DoNotOptimize(add(x, x).eval());
+  const std::uint64_t before = allocations();
+  for (auto _ : state) {
+    const Tensor y = long_chain(x, length);
+    benchmark::DoNotOptimize(y.node());
+  }
+  // A number with a tensor records two nodes: the constant and the op.
+  const auto nodes = static_cast<double>(state.iterations()) * length * 2;
+  state.counters["allocations"] = static_cast<double>(allocations() - before) / nodes;
+  state.counters["per_node"] =
+      benchmark::Counter(nodes, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
-BENCHMARK(tiny_op);
 
-void tiny_op_async(benchmark::State& state) {
-  const Tensor x = random_data({4});
-  for (auto _ : state) add(x, x).eval_async().wait();
+/// The evaluation of a structure that the plan cache has not seen: walk, passes, plan, and a run on data so
+/// small that it hardly counts. Recording is not timed.
+void first_eval(benchmark::State& state, int nodes) {
+  static double salt = 1;
+  const Tensor x = random_data({8, 16});
+  const Tensor w = random_data({16, 16});
+  const Tensor bias = random_data({16});
+  layered_graph(x, w, bias, nodes, salt += 1e-3).eval();
+  for (auto _ : state) {
+    state.PauseTiming();
+    const Tensor y = layered_graph(x, w, bias, nodes, salt += 1e-3);
+    state.ResumeTiming();
+    y.eval();
+  }
 }
-BENCHMARK(tiny_op_async)->UseRealTime();
 
-void chain_of_200_lazy(benchmark::State& state) {
-  const Tensor x = random_data({1024});
-  for (auto _ : state) benchmark::DoNotOptimize(long_chain(x).eval());
+/// The same with the plan in the cache.
+void next_eval(benchmark::State& state, int nodes) {
+  const Tensor x = random_data({8, 16});
+  const Tensor w = random_data({16, 16});
+  const Tensor bias = random_data({16});
+  layered_graph(x, w, bias, nodes, 0.5).eval();
+  for (auto _ : state) {
+    state.PauseTiming();
+    const Tensor y = layered_graph(x, w, bias, nodes, 0.5);
+    state.ResumeTiming();
+    y.eval();
+  }
 }
-BENCHMARK(chain_of_200_lazy);
 
-void chain_of_200_eager(benchmark::State& state) {
-  const Tensor x = random_data({1024});
-  const EagerScope eager;
-  for (auto _ : state) benchmark::DoNotOptimize(long_chain(x));
-}
-BENCHMARK(chain_of_200_eager);
-
-void row_op(benchmark::State& state, Tensor (*op)(const Tensor&)) {
-  const Tensor x = random_data({1024, 1024});
-  for (auto _ : state) benchmark::DoNotOptimize(op(x).eval());
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * 2 * 4 * 1024 * 1024);
-}
-BENCHMARK_CAPTURE(row_op, softmax, [](const Tensor& x) { return softmax(x); })->UseRealTime();
-BENCHMARK_CAPTURE(row_op, rms_norm, [](const Tensor& x) { return rms_norm(x, {}, 1e-6); })->UseRealTime();
-BENCHMARK_CAPTURE(row_op, layer_norm, [](const Tensor& x) {
-  return layer_norm(x, {}, {}, 1e-6);
-})->UseRealTime();
-
-/// 64 rows, rank 8; the argument is the size of the square layer. Counts the products' operations.
-void lora_layer(benchmark::State& state, DType dtype) {
-  const std::int64_t d = state.range(0);
-  constexpr std::int64_t rows = 64;
-  constexpr std::int64_t rank = 8;
-  const Tensor x = random_data({rows, d}, dtype);
-  const Tensor w = random_data({d, d}, dtype);
-  const Tensor a = random_data({rank, d});
-  const Tensor b = random_data({d, rank});
-  for (auto _ : state) benchmark::DoNotOptimize(lora_linear(x, w, {}, a, b, 2.0).eval());
-  state.counters["FLOP/s"] = benchmark::Counter(static_cast<double>(2 * rows * d * d + 4 * rows * d * rank),
-                                                benchmark::Counter::kIsIterationInvariantRate);
-}
-BENCHMARK_CAPTURE(lora_layer, f32, DType::f32)->Arg(512)->Arg(1024)->Arg(2048)->UseRealTime();
-BENCHMARK_CAPTURE(lora_layer, bf16, DType::bf16)->Arg(512)->Arg(1024)->Arg(2048)->UseRealTime();
-
-void square_matmul(benchmark::State& state) {
-  const std::int64_t n = state.range(0);
-  const Tensor a = random_data({n, n});
-  const Tensor b = random_data({n, n});
-  for (auto _ : state) benchmark::DoNotOptimize(matmul(a, b).eval());
-  state.counters["FLOP/s"] =
-      benchmark::Counter(2.0 * static_cast<double>(n * n * n), benchmark::Counter::kIsIterationInvariantRate);
-}
-BENCHMARK(square_matmul)->RangeMultiplier(2)->Range(64, 2048)->UseRealTime();
+[[maybe_unused]] const bool registered = [] {
+  add_benchmark("record_node", record_node);
+  add_benchmark("record_node_in_chain", record_node_in_chain);
+  compare_modes("tiny_op", tiny_op);
+  compare_modes("chain_200", chain_of_200);
+  for (int nodes : {500, 5000}) {
+    const std::string name = "plan/nodes:" + std::to_string(nodes);
+    add_benchmark(name + "/cold", [=](benchmark::State& state) { first_eval(state, nodes); });
+    add_benchmark(name + "/warm", [=](benchmark::State& state) { next_eval(state, nodes); });
+  }
+  return true;
+}();
 
 }  // namespace
-}  // namespace wick
+}  // namespace wick::bench

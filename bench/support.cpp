@@ -1,0 +1,61 @@
+#include "support.h"
+
+#include <map>
+#include <mutex>
+
+#include "wick/eval.h"
+#include "wick/ops.h"
+
+namespace wick::bench {
+namespace {
+
+template <typename Step>
+void time_steps(benchmark::State& state, const Work& work, const Step& step) {
+  step();  // plans and packs; the first evaluation is a case of its own
+  reset_peak_bytes();
+  for (auto _ : state) step();
+  state.counters["peak_bytes"] = static_cast<double>(peak_bytes());
+  count_work(state, work);
+}
+
+}  // namespace
+
+Tensor random_data(const Shape& shape, DType dtype, std::uint64_t seed) {
+  static std::map<std::string, Tensor> made;
+  const std::string key = shape.str() + std::string(name_of(dtype)) + std::to_string(seed);
+  Tensor& tensor = made[key];
+  if (!tensor.defined()) tensor = cast(random_normal(random_key(seed), shape), dtype).detach();
+  return tensor;
+}
+
+void count_work(benchmark::State& state, const Work& work) {
+  using benchmark::Counter;
+  if (work.flops > 0) state.counters["FLOP/s"] = Counter(work.flops, Counter::kIsIterationInvariantRate);
+  if (work.bytes > 0) state.counters["bytes/s"] = Counter(work.bytes, Counter::kIsIterationInvariantRate);
+}
+
+void time_lazy(benchmark::State& state, const Record& record, const Work& work) {
+  time_steps(state, work, [&] { record().eval(); });
+}
+
+void time_eager(benchmark::State& state, const Record& record, const Work& work) {
+  const EagerScope eager;
+  time_steps(state, work, [&] { record().eval(); });
+}
+
+void time_async(benchmark::State& state, const Record& record, const Work& work) {
+  time_steps(state, work, [&] { record().eval_async().wait(); });
+}
+
+benchmark::internal::Benchmark* add_benchmark(const std::string& name,
+                                              std::function<void(benchmark::State&)> body) {
+  return benchmark::RegisterBenchmark(name.c_str(), std::move(body))->UseRealTime();
+}
+
+void compare_modes(const std::string& name, const Prepare& prepare, const Work& work) {
+  add_benchmark(name + "/lazy", [=](benchmark::State& state) { time_lazy(state, prepare(), work); });
+  add_benchmark(name + "/eager", [=](benchmark::State& state) { time_eager(state, prepare(), work); });
+  add_benchmark(name + "/async", [=](benchmark::State& state) { time_async(state, prepare(), work); });
+}
+
+}  // namespace wick::bench
