@@ -27,7 +27,7 @@ struct Work {
 Tensor random_data(const Shape& shape, DType dtype = DType::f32, std::uint64_t seed = 7);
 
 /// Times `record` in the loop of `state`: recorded, evaluated and waited for. Sets the counters of `work`,
-/// and "peak_bytes" to the memory that evaluation held at most.
+/// and "peak_bytes" to the memory that evaluation took at most.
 void time_lazy(benchmark::State& state, const Record& record, const Work& work = {});
 void time_eager(benchmark::State& state, const Record& record, const Work& work = {});
 void time_async(benchmark::State& state, const Record& record, const Work& work = {});

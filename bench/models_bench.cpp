@@ -1,0 +1,164 @@
+// Whole models with random weights: greedy decoding through `generate`, and LoRA training steps.
+#include <benchmark/benchmark.h>
+
+#include <vector>
+
+#include "support.h"
+#include "train/train_step.h"
+#include "wick/device.h"
+#include "wick/eval.h"
+#include "wick/generate.h"
+#include "wick/model.h"
+#include "wick/tokenizer.h"
+
+namespace wick::bench {
+namespace {
+
+/// karpathy/tinyllamas, stories260K.
+ModelConfig stories260k() {
+  ModelConfig config;
+  config.vocab_size = 512;
+  config.hidden_size = 64;
+  config.intermediate_size = 172;
+  config.layers = 5;
+  config.heads = 8;
+  config.kv_heads = 4;
+  config.head_dim = 8;
+  config.max_position_embeddings = 512;
+  config.tie_word_embeddings = true;
+  return config;
+}
+
+/// Qwen/Qwen2.5-0.5B, config.json.
+ModelConfig qwen_half_billion() {
+  ModelConfig config;
+  config.architecture = "qwen2";
+  config.vocab_size = 151936;
+  config.hidden_size = 896;
+  config.intermediate_size = 4864;
+  config.layers = 24;
+  config.heads = 14;
+  config.kv_heads = 2;
+  config.head_dim = 64;
+  config.rope.theta = 1e6;
+  config.max_position_embeddings = 32768;
+  config.attention_bias = true;
+  config.tie_word_embeddings = true;
+  return config;
+}
+
+/// A model is made once, when the first benchmark needs it.
+Model& stories_model() {
+  static Model model = Model::random(stories260k(), 1, DType::f32);
+  return model;
+}
+Model& qwen_model() {
+  static Model model = Model::random(qwen_half_billion(), 1, DType::bf16);
+  return model;
+}
+
+double weight_bytes(const Model& model) {
+  double bytes = 0;
+  for (const auto& [name, value] : model.parameters()) bytes += static_cast<double>(value.bytes());
+  return bytes;
+}
+
+/// Weights that a token is multiplied with; a tied embedding counts once, as the head.
+double multiplied_weights(const Model& model) {
+  double count = 0;
+  for (const auto& [name, value] : model.parameters())
+    if (value.rank() == 2) count += static_cast<double>(value.elements());
+  return count;
+}
+
+/// Ids without text: the decoder of the text then has nothing to do.
+Tokenizer empty_tokenizer() {
+  return Tokenizer::from_json(R"({"version": "1.0", "added_tokens": [], "normalizer": null,
+    "pre_tokenizer": null, "post_processor": null, "decoder": {"type": "Fuse"},
+    "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+              "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+              "vocab": {"a": 0}, "merges": []}})");
+}
+
+/// The time of one iteration is that of one token after the first.
+void greedy_decode(benchmark::State& state, const Model& model, std::int64_t tokens) {
+  const Tokenizer tokenizer = empty_tokenizer();
+  GenerateOptions options;
+  options.sampling.temperature = 0;
+  options.max_tokens = tokens;
+  const std::vector<std::int32_t> prompt{1, 2, 3, 4, 5, 6, 7, 8};
+  (void)generate(model, tokenizer, prompt, options);
+  reset_peak_bytes();
+  for (auto _ : state)
+    state.SetIterationTime(1 / generate(model, tokenizer, prompt, options).tokens_per_second);
+  state.counters["peak_bytes"] = static_cast<double>(peak_bytes());
+  state.counters["weight_bytes"] = weight_bytes(model);
+}
+
+void greedy_decode_on_one_core(benchmark::State& state, bool eager) {
+  const int before = threads();
+  set_threads(1);
+  if (eager) {
+    const EagerScope scope;
+    greedy_decode(state, stories_model(), 64);
+  } else {
+    greedy_decode(state, stories_model(), 256);
+  }
+  set_threads(before);
+}
+
+Batch random_batch(const ModelConfig& config, std::int64_t rows, std::int64_t length) {
+  Batch batch;
+  batch.rows = rows;
+  batch.length = length;
+  batch.target_tokens = rows * (length - 1);
+  for (std::int64_t i = 0; i < rows * length; ++i) {
+    const auto id = static_cast<std::int32_t>(i * 7919 % config.vocab_size);
+    batch.input_ids.push_back(id);
+    batch.labels.push_back(id);
+    batch.positions.push_back(static_cast<std::int32_t>(i % length));
+    batch.segments.push_back(1);
+  }
+  return batch;
+}
+
+/// Forward, backward, clipping and AdamW for rank 8 on q and v. FLOPs: 4 a weight and token, forward and the
+/// gradient of the activations; frozen weights need none of their own.
+void training_step(benchmark::State& state, Model& model, std::int64_t rows, std::int64_t length) {
+  LoraAdapter adapter = LoraAdapter::create(model, LoraConfig{}, 1);
+  TrainStep step(model, &adapter, {});
+  const std::vector<Batch> batches{random_batch(model.config(), rows, length)};
+  std::int64_t count = 0;
+  reset_peak_bytes();
+  step.run(batches, count++, 1e-4);
+  for (auto _ : state) benchmark::DoNotOptimize(step.run(batches, count++, 1e-4).loss);
+  state.counters["peak_bytes"] = static_cast<double>(peak_bytes());
+  state.counters["weight_bytes"] = weight_bytes(model);
+  count_work(state,
+             {.flops = 4.0 * multiplied_weights(model) * static_cast<double>(rows * length), .bytes = 0});
+}
+
+void add_decoding(const std::string& name, std::function<void(benchmark::State&)> body) {
+  benchmark::RegisterBenchmark(("decode/" + name).c_str(), std::move(body))->UseManualTime()->Iterations(1);
+}
+
+[[maybe_unused]] const bool registered = [] {
+  for (bool eager : {false, true})
+    add_decoding(std::string("stories260k_one_core/") + (eager ? "eager" : "lazy"),
+                 [=](benchmark::State& state) { greedy_decode_on_one_core(state, eager); });
+  add_decoding("qwen2.5-0.5b_bf16/lazy",
+               [](benchmark::State& state) { greedy_decode(state, qwen_model(), 24); });
+  add_benchmark("lora_step/stories260k_f32/4x256/lazy",
+                [](benchmark::State& state) { training_step(state, stories_model(), 4, 256); });
+  add_benchmark("lora_step/stories260k_f32/4x256/eager", [](benchmark::State& state) {
+    const EagerScope eager;
+    training_step(state, stories_model(), 4, 256);
+  });
+  add_benchmark("lora_step/qwen2.5-0.5b_bf16/1x512/lazy", [](benchmark::State& state) {
+    training_step(state, qwen_model(), 1, 512);
+  })->Iterations(1);
+  return true;
+}();
+
+}  // namespace
+}  // namespace wick::bench

@@ -1,0 +1,34 @@
+"""Our times beside those of other libraries."""
+
+from benchmarks import tables
+from benchmarks.targets import format_time
+
+
+def lines_of(peers):
+    names = [peer["name"] for peer in peers["peers"]]
+    lines = []
+    for case in sorted(peers["cases"]):
+        times = peers["cases"][case]
+        ours = times.get("wick")
+        cells = [format_time(ours) if ours else ""]
+        for name in names:
+            time = times.get(name)
+            cells.append(f"{format_time(time)} ({time / ours:.2g}x)" if time and ours else "")
+        lines.append([case, *cells])
+    return ["case", "wick", *names], lines
+
+
+def remarks(peers):
+    return [f"{peer['name']}: {peer['remark']}" for peer in peers["peers"] + peers["absent"]]
+
+
+def markdown(peers):
+    if peers is None:
+        return "No peer was measured.\n"
+    header, lines = lines_of(peers)
+    return tables.markdown(header, lines) + "\n" + "".join(f"- {remark}\n" for remark in remarks(peers))
+
+
+def text(peers):
+    header, lines = lines_of(peers)
+    return tables.aligned(header, lines) + "\n".join(remarks(peers))
