@@ -7,7 +7,7 @@ SOURCES = git ls-files --cached --others --exclude-standard -- '*.cpp' '*.h' '*.
 JOBS := $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps configure build quickstart test bench format format-check tidy lint fuzz model install clean
+.PHONY: help deps configure build quickstart test bench bench-programs bench-peers bench-docs format format-check tidy lint fuzz model install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,20 @@ test: configure ## build everything and run all tests (PRESET=asan or tsan for s
 	cmake --build --preset $(PRESET)
 	ctest --preset $(PRESET)
 
-bench: override CMAKE_FLAGS += -DWICK_BUILD_BENCH=ON
-bench: configure ## build and run the benchmarks
-	cmake --build --preset $(PRESET)
-	@for bench in build/$(PRESET)/bin/*_bench; do "$$bench" || exit 1; done
+BENCH_FLAGS ?=
+BENCHMARKS = $(patsubst bench/%.cpp,%,$(wildcard bench/*_bench.cpp))
+bench-programs: override CMAKE_FLAGS += -DWICK_BUILD_BENCH=ON
+bench-programs: configure
+	cmake --build --preset $(PRESET) --target $(BENCHMARKS)
+
+bench: bench-programs ## build and run the benchmarks; BENCH_FLAGS='--quick', '--only REGEX', '--compare bench/baseline.json'
+	tools/bench.py --programs build/$(PRESET)/bin $(BENCH_FLAGS)
+
+bench-peers: bench-programs ## the same cases in Wick, MLX and PyTorch where they can be installed (a venv in build/peers)
+	tools/bench_peers.py --programs build/$(PRESET)/bin --install
+
+bench-docs: bench-peers ## everything: peers, benchmarks, new numbers and charts in docs/, new bench/baseline.json
+	tools/bench.py --programs build/$(PRESET)/bin --write-docs --save-baseline bench/baseline.json
 
 format: ## clang-format all sources in place
 	$(SOURCES) | xargs clang-format -i

@@ -139,7 +139,10 @@ void training_step(benchmark::State& state, Model& model, std::int64_t rows, std
 }
 
 void add_decoding(const std::string& name, std::function<void(benchmark::State&)> body) {
-  benchmark::RegisterBenchmark(("decode/" + name).c_str(), std::move(body))->UseManualTime()->Iterations(1);
+  benchmark::RegisterBenchmark(("decode/" + name).c_str(), std::move(body))
+      ->UseManualTime()
+      ->Iterations(1)
+      ->Repetitions(1);
 }
 
 [[maybe_unused]] const bool registered = [] {
@@ -154,9 +157,10 @@ void add_decoding(const std::string& name, std::function<void(benchmark::State&)
     const EagerScope eager;
     training_step(state, stories_model(), 4, 256);
   });
-  add_benchmark("lora_step/qwen2.5-0.5b_bf16/1x512/lazy", [](benchmark::State& state) {
-    training_step(state, qwen_model(), 1, 512);
-  })->Iterations(1);
+  add_benchmark("lora_step/qwen2.5-0.5b_bf16/1x512/lazy",
+                [](benchmark::State& state) { training_step(state, qwen_model(), 1, 512); })
+      ->Iterations(1)
+      ->Repetitions(1);
   return true;
 }();
 
