@@ -32,6 +32,7 @@ BENCH_FLAGS ?=
 BENCHMARKS = $(patsubst bench/%.cpp,%,$(wildcard bench/*_bench.cpp))
 bench-programs: override CMAKE_FLAGS += -DWICK_BUILD_BENCH=ON
 bench-programs: configure
+	@tools/install-deps.sh --bench
 	cmake --build --preset $(PRESET) --target $(BENCHMARKS)
 
 bench: bench-programs ## build and run the benchmarks; BENCH_FLAGS='--quick', '--only REGEX', '--compare bench/baseline.json'

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that Wick needs and that are not there yet. Says what it installs; else says nothing.
-#   tools/install-deps.sh         what building, testing and benchmarking need
-#   tools/install-deps.sh --ci    also what the checks of .ci/run need
+#   tools/install-deps.sh          what building, testing and benchmarking need
+#   tools/install-deps.sh --bench  also what the scripts around the benchmarks need
+#   tools/install-deps.sh --ci     also what the checks of .ci/run need
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache pkg-config
        libdnnl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev
        libpcre2-dev libutf8proc-dev libxxhash-dev
        libgtest-dev libgmock-dev libbenchmark-dev)
+scripts=(python3 python3-venv)
 checks=(clang clang-tidy clang-format libomp-dev libclang-rt-dev python3 shellcheck)
 
 case "${1-}" in
   "") wanted=("${build[@]}") ;;
+  --bench) wanted=("${build[@]}" "${scripts[@]}") ;;
   --ci) wanted=("${build[@]}" "${checks[@]}") ;;
-  *) echo "usage: $0 [--ci]" >&2; exit 2 ;;
+  *) echo "usage: $0 [--bench | --ci]" >&2; exit 2 ;;
 esac
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then

@@ -25,7 +25,7 @@ def _lora(cases, dtype, rank):
             order = ("lazy", "eager", "async", "floor")
             values = [variants[name]["median_ns"] if name in variants else None for name in order]
             groups.append((parts[3], values))
-    return sorted(groups, key=lambda group: int(group[0].removeprefix("d:")))
+    return groups
 
 
 def _shares(rows):
@@ -40,12 +40,12 @@ def write(directory, cases, rows):
     """Writes the charts for which there are results."""
     directory.mkdir(parents=True, exist_ok=True)
     pictures = {"lazy-eager-async": ("Time relative to eager mode (shorter is faster)", _relative_to_eager(cases), MODES,
-                                     lambda value: f"{value:.2f}", (1, "eager"))}
+                                     lambda value: f"{value:.2f}", (1, "eager"), 2.0)}
     for dtype in ("f32", "bf16"):
         pictures[f"lora-linear-{dtype}"] = (f"LoRA linear, 64 rows, rank 8, {dtype}", _lora(cases, dtype, 8),
-                                            (*MODES, "floor: packed oneDNN"), format_time, None)
+                                            (*MODES, "floor: packed oneDNN"), format_time, None, None)
     pictures["floors"] = ("Share of the floor that is reached, in percent", _shares(rows), ("share",),
-                          lambda value: f"{value:.0f}%", (100, "floor"))
-    for name, (title, groups, series, labels, limit) in pictures.items():
+                          lambda value: f"{value:.0f}%", (100, "floor"), 150.0)
+    for name, (title, groups, series, labels, limit, longest) in pictures.items():
         if groups:
-            (directory / f"{name}.svg").write_text(svg.bars(title, groups, series, labels, limit), encoding="utf-8")
+            (directory / f"{name}.svg").write_text(svg.bars(title, groups, series, labels, limit, longest), encoding="utf-8")

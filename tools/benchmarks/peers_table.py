@@ -1,13 +1,14 @@
 """Our times beside those of other libraries."""
 
 from benchmarks import tables
+from benchmarks.runs import natural
 from benchmarks.targets import format_time
 
 
 def lines_of(peers):
     names = [peer["name"] for peer in peers["peers"]]
     lines = []
-    for case in sorted(peers["cases"]):
+    for case in sorted(peers["cases"], key=natural):
         times = peers["cases"][case]
         ours = times.get("wick")
         cells = [format_time(ours) if ours else ""]

@@ -36,6 +36,11 @@ def split_variant(key):
     return case, variant
 
 
+def natural(key):
+    """Sorts numbers within names by value."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]
+
+
 def list_cases(program):
     output = subprocess.run([program, "--benchmark_list_tests=true"], capture_output=True, text=True, check=True)
     return [line for line in output.stdout.splitlines() if line]
@@ -91,7 +96,7 @@ class Samples:
             counters = {}
             for name, values in self.counters.get(key, {}).items():
                 # Memory: what it took at most; later repetitions find blocks that are kept for them.
-                counters[name] = max(values) if name == "peak_bytes" else statistics.median(values)
+                counters[name] = max(values) if name in ("peak_bytes", "held_bytes") else statistics.median(values)
             cases[key] = {"median_ns": statistics.median(times), "mad_ns": mad(times), "samples": len(times),
                           "counters": counters}
         return cases

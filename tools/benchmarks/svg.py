@@ -13,13 +13,14 @@ def _text(x, y, words, size=12, anchor="start", weight="normal"):
             f'fill="#222" {FONT}>{escape(words)}</text>')
 
 
-def bars(title, groups, series, labels, limit=None, width=860):
+def bars(title, groups, series, labels, limit=None, longest=None, width=860):
     """Horizontal bars. `groups`: [(name, [value or None, one a series])]; `labels(value)` is what stands behind a
-    bar. `limit`: (value, words) of a vertical line."""
+    bar. `limit`: (value, words) of a vertical line. Bars beyond `longest` are cut, their labels are not."""
     left = 20 + LABEL_CHARACTER * max(len(name) for name, _ in groups)
     right = 110
     top = 66 if len(series) > 1 or limit else 46
     most = max([value for _, values in groups for value in values if value] + ([limit[0]] if limit else []))
+    most = min(most, longest or most)
     scale = (width - left - right) / most
     parts = [_text(16, 26, title, 15, weight="bold")]
     if len(series) > 1:
@@ -33,7 +34,7 @@ def bars(title, groups, series, labels, limit=None, width=860):
         present = [(i, value) for i, value in enumerate(values) if value]
         parts.append(_text(left - 8, y + ROW * len(present) / 2 + 2, name, anchor="end"))
         for i, value in present:
-            length = max(value * scale, 1)
+            length = max(min(value, most) * scale, 1)
             parts.append(f'<rect x="{left:.1f}" y="{y:.1f}" width="{length:.1f}" height="{ROW - 4}" fill="{COLOURS[i]}"/>')
             parts.append(_text(left + length + 5, y + ROW - 6, labels(value), 11))
             y += ROW

@@ -1,6 +1,6 @@
 """Tables, as text for a terminal and as Markdown."""
 
-from benchmarks.runs import split_variant
+from benchmarks.runs import natural, split_variant
 from benchmarks.targets import format_time
 
 MODES = ("lazy", "eager", "async")
@@ -21,9 +21,9 @@ def markdown(header, lines):
 def by_case(cases):
     """{case: {variant: summary}}"""
     grouped = {}
-    for key, summary in cases.items():
+    for key in sorted(cases, key=natural):
         case, variant = split_variant(key)
-        grouped.setdefault(case, {})[variant] = summary
+        grouped.setdefault(case, {})[variant] = cases[key]
     return grouped
 
 

@@ -6,6 +6,8 @@ run are left out."""
 from dataclasses import dataclass
 from typing import Optional
 
+from benchmarks.runs import natural
+
 
 @dataclass
 class Row:
@@ -55,14 +57,13 @@ class Results:
         return self.cases[key]["counters"].get(name) if key in self.cases else None
 
     def matching(self, prefix, suffix):
-        return [key for key in self.cases if key.startswith(prefix) and key.endswith(suffix)]
+        return [key for key in sorted(self.cases, key=natural) if key.startswith(prefix) and key.endswith(suffix)]
 
 
 def _at_most(title, ns, limit, only):
     if ns is None:
         return []
-    return [Row(title, format_time(ns), format_time(limit), f"{limit / ns:.0%}", f"at most {format_time(limit)}",
-                ns, limit, False, only)]
+    return [Row(title, format_time(ns), "", "", f"at most {format_time(limit)}", ns, limit, False, only)]
 
 
 def _engine(r):
@@ -133,7 +134,7 @@ def _models(r):
     rows = _flops(r, "causal attention, 2048, 14 heads of 64, f32", "attention/causal/f32/2048/lazy", "f32", 0.4)
     step = "models/lora_step/qwen2.5-0.5b_bf16/1x512/lazy"
     rows += _flops(r, "LoRA step, Qwen2.5-0.5B shape, 1x512, bf16", step, "bf16", 0.6)
-    peak, weights = r.counter(step, "peak_bytes"), r.counter(step, "weight_bytes")
+    peak, weights = r.counter(step, "held_bytes"), r.counter(step, "weight_bytes")
     if peak and weights:
         limit = weights + 2e9
         rows.append(Row("LoRA step, Qwen2.5-0.5B shape: peak memory", f"{peak / 1e9:.2f} GB",
