@@ -17,15 +17,20 @@
 namespace wick {
 namespace {
 
-/// Inputs are q, k, v, [mask,] [offset].
+/// Inputs are q, k, v, [mask,] [offset]; those of the gradient have the output and its gradient behind v, so
+/// that their options start at 5.
 template <typename T>
 struct Operands {
-  Operands(std::span<const T> inputs, const AttentionAttrs& attrs)
+  Operands(std::span<const T> inputs, const AttentionAttrs& attrs, std::size_t options = 3)
       : q(inputs[0]),
         k(inputs[1]),
         v(inputs[2]),
-        mask(attrs.has_mask ? &inputs[3] : nullptr),
-        offset(attrs.has_offset ? &inputs[attrs.has_mask ? 4 : 3] : nullptr) {}
+        mask(attrs.has_mask ? &inputs[options] : nullptr),
+        offset(attrs.has_offset ? &inputs[options + (attrs.has_mask ? 1 : 0)] : nullptr) {}
+  /// The queries of one group of heads read the same keys: they are rows of one matrix.
+  T rows(const T& x) const {
+    return widen(reshape(x, Shape{q.dim(0), k.dim(1), q.dim(1) / k.dim(1) * q.dim(2), q.dim(3)}));
+  }
   const T& q;
   const T& k;
   const T& v;
@@ -90,22 +95,13 @@ Tensor masked_softmax(const Tensor& scores) {
   return where(any, softmax(where(any, scores, 0.0), -1), 0.0);
 }
 
-Tensor decompose(Inputs inputs, const Attrs& attrs) {
-  const auto options = attrs.as<AttentionAttrs>();
-  const Operands<Tensor> in(inputs, options);
-  const std::int64_t batch = in.q.dim(0);
-  const std::int64_t heads = in.q.dim(1);
+/// The softmax, [batch, kv_heads, rows, n].
+Tensor weights_of(const Operands<Tensor>& in, const AttentionAttrs& options) {
   const std::int64_t m = in.q.dim(2);
-  const std::int64_t d = in.q.dim(3);
-  const std::int64_t kv_heads = in.k.dim(1);
   const std::int64_t n = in.k.dim(2);
-  if (n == 0 || in.q.elements() == 0) return zeros(in.q.shape(), in.q.dtype());
-
-  // The queries of one group of heads read the same keys: they are rows of one matrix.
-  const std::int64_t rows = heads / kv_heads * m;
-  const Tensor q = reshape(widen(in.q), Shape{batch, kv_heads, rows, d});
-  Tensor scores = matmul(q * options.scale, transpose(widen(in.k)));
-  scores = reshape(scores, Shape{batch, heads, m, n});
+  Tensor scores = matmul(in.rows(in.q) * options.scale, transpose(widen(in.k)));
+  const Shape by_rows = scores.shape();
+  scores = reshape(scores, Shape{in.q.dim(0), in.q.dim(1), m, n});
 
   const double lowest = -std::numeric_limits<double>::infinity();
   if (const Tensor visible = visible_keys(in, options); visible.defined())
@@ -114,8 +110,14 @@ Tensor decompose(Inputs inputs, const Attrs& attrs) {
     scores = in.mask->dtype() == DType::bool_ ? where(*in.mask, scores, lowest)
                                               : scores + cast_to(*in.mask, scores.dtype());
   const bool sees_itself = !in.mask && !in.offset && (n >= m || !options.causal) && options.window == 0;
-  const Tensor weights = sees_itself ? softmax(scores, -1) : masked_softmax(scores);
-  const Tensor out = matmul(reshape(weights, Shape{batch, kv_heads, rows, n}), widen(in.v));
+  return reshape(sees_itself ? softmax(scores, -1) : masked_softmax(scores), by_rows);
+}
+
+Tensor decompose(Inputs inputs, const Attrs& attrs) {
+  const auto options = attrs.as<AttentionAttrs>();
+  const Operands<Tensor> in(inputs, options);
+  if (in.k.dim(2) == 0 || in.q.elements() == 0) return zeros(in.q.shape(), in.q.dtype());
+  const Tensor out = matmul(weights_of(in, options), widen(in.v));
   return cast_to(reshape(out, in.q.shape()), in.q.dtype());
 }
 
@@ -125,7 +127,68 @@ std::string describe(const Attrs& attrs) {
                      options.window > 0 ? fmt::format(", window={}", options.window) : "");
 }
 
-const Op attention_op{.name = "attention", .infer = infer, .decompose = decompose, .describe = describe};
+/// The gradients of q, k and v share all that is expensive, and an op has one output: it holds the three, one
+/// behind the other. Inputs are q, k, v, the output, its gradient, [mask,] [offset].
+Spec infer_gradient(InputSpecs inputs, const Attrs&) {
+  return {Shape{inputs[0].shape.elements() + 2 * inputs[1].shape.elements()}, inputs[0].dtype};
+}
+
+/// The gradient of the scores, given the softmax: weights (grad v^T - sum(grad out)).
+Tensor score_gradient(const Operands<Tensor>& in, const Tensor& weights, const Tensor& out,
+                      const Tensor& grad) {
+  const Tensor rows = in.rows(grad);
+  return weights * (matmul(rows, transpose(widen(in.v))) - sum(rows * in.rows(out), {-1}, true));
+}
+
+Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
+  const auto options = attrs.as<AttentionAttrs>();
+  const Operands<Tensor> in(inputs, options, 5);
+  if (in.k.dim(2) == 0 || in.q.elements() == 0)
+    return zeros({in.q.elements() + 2 * in.k.elements()}, in.q.dtype());
+  const Tensor weights = weights_of(in, options);
+  const Tensor scores = score_gradient(in, weights, inputs[3], inputs[4]) * options.scale;
+  const auto flat = [](const Tensor& x) { return reshape(x, {x.elements()}); };
+  const Tensor packed =
+      concat({flat(matmul(scores, widen(in.k))), flat(matmul(transpose(scores), in.rows(in.q))),
+              flat(matmul(transpose(weights), in.rows(inputs[4])))},
+             0);
+  return cast_to(packed, in.q.dtype());
+}
+
+const Op gradient_op{.name = "attention_gradient",
+                     .infer = infer_gradient,
+                     .decompose = decompose_gradient,
+                     .describe = describe};
+
+Tensor mask_gradient(const Operands<Tensor>& in, const AttentionAttrs& options, const VjpArgs& args) {
+  const Tensor& mask = *in.mask;
+  if (in.k.dim(2) == 0 || in.q.elements() == 0) return zeros(mask.shape(), mask.dtype());
+  const Tensor scores = score_gradient(in, weights_of(in, options), args.output, args.grad);
+  const Shape by_heads{in.q.dim(0), in.q.dim(1), in.q.dim(2), in.k.dim(2)};
+  return cast_to(sum_to(reshape(scores, by_heads), mask.shape()), mask.dtype());
+}
+
+std::vector<Tensor> vjp(const VjpArgs& args) {
+  const auto options = args.attrs.as<AttentionAttrs>();
+  const Operands<Tensor> in(args.inputs, options);
+  std::vector<Tensor> gradients(args.inputs.size());
+  if (in.mask && args.needed[3]) gradients[3] = mask_gradient(in, options, args);
+  if (!args.needed[0] && !args.needed[1] && !args.needed[2]) return gradients;
+  std::vector<Tensor> inputs{in.q, in.k, in.v, args.output, args.grad};
+  if (in.mask) inputs.push_back(*in.mask);
+  if (in.offset) inputs.push_back(*in.offset);
+  const Tensor packed = record(gradient_op, inputs, args.attrs, {});
+  std::int64_t start = 0;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Shape& shape = args.inputs[i].shape();
+    if (args.needed[i]) gradients[i] = reshape(slice(packed, 0, start, start + shape.elements()), shape);
+    start += shape.elements();
+  }
+  return gradients;
+}
+
+const Op attention_op{
+    .name = "attention", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
 
 }  // namespace
 

@@ -8,59 +8,10 @@
 #define HWY_TARGET_INCLUDE "backend/cpu/attention_tile.cpp"
 #include <hwy/foreach_target.h>
 
-#include "backend/cpu/float_io-inl.h"
+#include "backend/cpu/attention_scores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick::HWY_NAMESPACE {
-
-constexpr float lowest = -std::numeric_limits<float>::infinity();
-/// Vectors that a block of a product holds in registers: 4 rows of them, of 16 or 32 registers.
-constexpr int block_vectors = lanes >= 16 ? 4 : 2;
-
-/// A matrix read element by element.
-struct Elements {
-  const float* data;
-  std::int64_t row;
-  std::int64_t column;
-};
-
-/// c[R, V vectors] (+)= a[R, depth] b[depth, V vectors]; rows of b and c lie `width` apart.
-template <int R, int V>
-HWY_INLINE void product_block(Elements a, const float* b, float* c, std::int64_t depth, std::int64_t width,
-                              bool accumulate) {
-  FloatVec sums[R][V];
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) sums[r][v] = accumulate ? load(c + r * width + v * lanes) : hn::Zero(f32_tag);
-  for (std::int64_t k = 0; k < depth; ++k) {
-    FloatVec row[V];
-    for (int v = 0; v < V; ++v) row[v] = load(b + k * width + v * lanes);
-    for (int r = 0; r < R; ++r) {
-      const FloatVec factor = hn::Set(f32_tag, a.data[r * a.row + k * a.column]);
-      for (int v = 0; v < V; ++v) sums[r][v] = hn::MulAdd(factor, row[v], sums[r][v]);
-    }
-  }
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) store(sums[r][v], c + r * width + v * lanes);
-}
-
-template <int R>
-HWY_INLINE void product_rows(Elements a, const float* b, float* c, std::int64_t depth, std::int64_t width,
-                             bool accumulate) {
-  std::int64_t at = 0;
-  for (; at + block_vectors * lanes <= width; at += block_vectors * lanes)
-    product_block<R, block_vectors>(a, b + at, c + at, depth, width, accumulate);
-  for (; at < width; at += lanes) product_block<R, 1>(a, b + at, c + at, depth, width, accumulate);
-}
-
-/// c[rows, width] (+)= a[rows, depth] b[depth, width]
-void product(Elements a, std::int64_t rows, const float* b, float* c, std::int64_t depth, std::int64_t width,
-             bool accumulate) {
-  std::int64_t i = 0;
-  for (; i + 4 <= rows; i += 4)
-    product_rows<4>({a.data + i * a.row, a.row, a.column}, b, c + i * width, depth, width, accumulate);
-  for (; i < rows; ++i)
-    product_rows<1>({a.data + i * a.row, a.row, a.column}, b, c + i * width, depth, width, accumulate);
-}
 
 /// Queries lie along the vectors, so that maxima, sums and masks of many queries are plain vector arithmetic.
 template <typename T>
@@ -79,8 +30,7 @@ class Tile {
     };
     largest_ = take(attention_tile_rows);
     sum_ = take(attention_tile_rows);
-    begin_ = take(attention_tile_rows);
-    end_ = take(attention_tile_rows);
+    begin_ = take(2 * attention_tile_rows);
     scores_ = take(attention_tile_keys * attention_tile_rows);
     queries_ = take(shape.d * attention_tile_rows);
     result_ = take(shape.d * attention_tile_rows);
@@ -133,40 +83,10 @@ class Tile {
 
   void add_keys(std::int64_t key, std::int64_t count) {
     product(keys_of(data_.k, shape_.k, key, count), count, queries_, scores_, shape_.d, width_, false);
-    hide_keys(key, count);
-    if (shape_.has_mask) apply_attention_mask(shape_, data_, tile_, key, count, scores_, 1, width_);
+    hide_keys(shape_, data_, tile_, key, count, scores_, width_, begin_);
     for (std::int64_t at = 0; at < width_; at += lanes) update_softmax(at, count);
     const Elements v = keys_of(data_.v, shape_.v, key, count);
     product({v.data, v.column, v.row}, shape_.d, scores_, result_, count, width_, true);
-  }
-
-  /// Scores of keys that a query may not see by position become -inf.
-  void hide_keys(std::int64_t key, std::int64_t count) {
-    if (!shape_.causal && shape_.window == 0) return;
-    bool all_visible = true;
-    std::fill_n(begin_, width_, 0.0f);
-    std::fill_n(end_, width_, 0.0f);
-    for (std::int64_t i = 0; i < rows_; ++i) {
-      const AttentionRow row(shape_, tile_, tile_.begin + i);
-      const KeyRange keys = visible_keys(shape_, data_.offset + row.query);
-      const std::int64_t first = std::clamp<std::int64_t>(keys.begin - key, 0, count);
-      const std::int64_t last = std::clamp<std::int64_t>(keys.end - key, 0, count);
-      begin_[i] = static_cast<float>(first);
-      end_[i] = static_cast<float>(last);
-      all_visible = all_visible && first == 0 && last == count;
-    }
-    if (all_visible) return;
-    const FloatVec hidden = hn::Set(f32_tag, lowest);
-    for (std::int64_t at = 0; at < width_; at += lanes) {
-      const FloatVec begin = load(begin_ + at);
-      const FloatVec end = load(end_ + at);
-      for (std::int64_t j = 0; j < count; ++j) {
-        const FloatVec index = hn::Set(f32_tag, static_cast<float>(j));
-        const auto visible = hn::And(hn::Ge(index, begin), hn::Lt(index, end));
-        float* score = scores_ + j * width_ + at;
-        store(hn::IfThenElse(visible, load(score), hidden), score);
-      }
-    }
   }
 
   /// Turns the scores of one vector of queries into weights exp(score - largest), and corrects what was
@@ -217,8 +137,7 @@ class Tile {
   KeyRange all_{};
   float* largest_;
   float* sum_;
-  float* begin_;
-  float* end_;
+  float* begin_;    // and ends of the visible keys
   float* scores_;   // [keys, width]
   float* queries_;  // [d, width]
   float* result_;   // [d, width]

@@ -95,6 +95,34 @@ void run_attention_tile(const AttentionShape& shape, const AttentionData& data, 
 void run_attention_rows(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
                         float* scratch);
 
+/// What the gradient needs beside the forward pass: the output, its gradient, and where the gradient of q
+/// goes (row-major).
+struct AttentionGradientData {
+  AttentionData forward;
+  const void* out;
+  const void* grad;
+  AttentionSteps out_steps;
+  AttentionSteps grad_steps;
+  void* q_gradient;
+};
+
+/// Rows of d elements, rounded up to whole vectors on every target.
+inline std::int64_t attention_padded_d(const AttentionShape& shape) { return (shape.d + 15) / 16 * 16; }
+/// Floats that sum the gradients of one head's k and v: k's [n, padded d], then v's.
+inline std::int64_t attention_key_sums(const AttentionShape& shape) {
+  return 2 * shape.n * attention_padded_d(shape);
+}
+std::size_t attention_gradient_scratch_floats(const AttentionShape& shape);
+
+/// Writes the gradients of one tile's queries, and adds its part to those of its keys and values, on the
+/// calling thread. The softmax is computed again, tile by tile, in place of being kept (Dao et al. 2022).
+void add_attention_gradient(const AttentionShape& shape, const AttentionGradientData& data,
+                            const AttentionTile& tile, float* key_sums, float* scratch);
+/// Sums rows [begin, end) of `parts` key sums, which lie `attention_key_sums` apart, into those rows of k's
+/// and v's gradients of one head.
+void write_key_gradients(const AttentionShape& shape, const float* key_sums, std::int64_t parts,
+                         std::int64_t begin, std::int64_t end, void* k_gradient, void* v_gradient);
+
 /// Writes -inf over masked scores, or adds a floating mask: scores[i * row_step + j * key_step] belongs to
 /// row tile.begin + i and key first_key + j.
 void apply_attention_mask(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
