@@ -86,6 +86,20 @@ HWY_INLINE std::int64_t add_weighted_short(float* sum, const float* weights, con
   return j;
 }
 
+/// sum += weights . rows for `columns` vectors of columns: one alone would wait for each of its additions.
+template <int columns, typename T>
+HWY_INLINE void add_weighted_columns(float* sum, const float* weights, const T* rows, std::int64_t step,
+                                     std::int64_t count) {
+  FloatVec totals[columns];
+  for (int i = 0; i < columns; ++i) totals[i] = load(sum + i * lanes);
+  for (std::int64_t j = 0; j < count; ++j) {
+    const FloatVec weight = hn::Set(f32_tag, weights[j]);
+    for (int i = 0; i < columns; ++i)
+      totals[i] = hn::MulAdd(weight, load(rows + j * step + i * lanes), totals[i]);
+  }
+  for (int i = 0; i < columns; ++i) store(totals[i], sum + i * lanes);
+}
+
 /// sum[i] = sum[i] scale + weights . rows[:, i]
 template <typename T>
 void add_weighted(float* sum, float scale, const float* weights, const T* rows, std::int64_t step,
@@ -93,7 +107,10 @@ void add_weighted(float* sum, float scale, const float* weights, const T* rows, 
   for (std::int64_t i = 0; i < d; ++i) sum[i] *= scale;
   std::int64_t done = 0;
   if (step == d && d < lanes && fills_vectors(d)) done = add_weighted_short(sum, weights, rows, count, d);
-  for (std::int64_t i = 0; i < d; i += lanes) {
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= d; i += 4 * lanes)
+    add_weighted_columns<4>(sum + i, weights + done, rows + done * step + i, step, count - done);
+  for (; i < d; i += lanes) {
     const std::int64_t n = std::min(lanes, d - i);
     FloatVec total = load_some(sum + i, n);
     for (std::int64_t j = done; j < count; ++j)

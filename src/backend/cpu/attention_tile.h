@@ -58,7 +58,7 @@ struct AttentionTile {
 inline constexpr std::int64_t attention_tile_rows = 64;
 inline constexpr std::int64_t attention_tile_keys = 64;
 /// Up to so many rows, dot products along d are faster than vectors of queries.
-inline constexpr std::int64_t attention_few_rows = 4;
+inline constexpr std::int64_t attention_few_rows = 8;
 
 /// Keys [begin, end) that the query at `position` may see.
 struct KeyRange {
