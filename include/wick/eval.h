@@ -21,11 +21,14 @@ class Evaluation {
 
   /// True when the work is over, well or badly. Never blocks.
   bool ready() const;
-  /// Blocks until the work is over. Throws the error that it ended with.
+  /// Blocks until the work is over. Throws the error that it ended with. Where no worker has begun it yet,
+  /// this thread does the work itself.
   void wait() const;
-  /// Runs `f` once the work ended well: on the worker thread, or here and now when that was already the case.
-  /// The result completes after `f` returned, and carries what `f` threw, or this evaluation's error
-  /// (then `f` is not called).
+  /// Runs `f` once the work ended well: on the stream's worker thread, or here and now when that was already
+  /// the case. The result completes after `f` returned, and carries what `f` threw, or this evaluation's
+  /// error (then `f` is not called). `f` may record, submit, and wait for evaluations; it should not wait for
+  /// other callbacks, which may be queued behind it. The same holds for what a coroutine does after
+  /// `co_await`.
   Evaluation then(std::function<void()> f) const;
 
   bool await_ready() const { return ready(); }
@@ -33,8 +36,12 @@ class Evaluation {
   void await_resume() const { wait(); }
 
  private:
+  friend Evaluation when_all(std::span<const Evaluation> evaluations);
   std::shared_ptr<Completion> completion_;
 };
+
+/// Completes when all have, with the error of the first one in the list that has one. Never blocks.
+Evaluation when_all(std::span<const Evaluation> evaluations);
 
 /// What an evaluation does with the history of its outputs (the ops that led to them).
 enum class History {
@@ -54,8 +61,11 @@ enum class History {
 void eval(std::span<const Tensor> outputs, History history = History::keep);
 void eval(std::initializer_list<Tensor> outputs, History history = History::keep);
 
-/// Plans like `eval`, then returns at once; a worker thread executes in the order of the calls. The tensors
-/// may be used at once, also recorded into further ops and evaluated: whoever needs the data waits for it.
+/// Plans like `eval`, then returns at once; the worker thread of the current stream (see wick/stream.h)
+/// executes in the order of the calls. The tensors may be used at once, also recorded into further ops and
+/// evaluated, on this stream or another: whoever needs the data waits for it. An error reaches everything
+/// that depends on the tensors. Blocks while the stream's queue is full. Throws like `eval` what shows before
+/// execution.
 Evaluation eval_async(std::span<const Tensor> outputs, History history = History::keep);
 Evaluation eval_async(std::initializer_list<Tensor> outputs, History history = History::keep);
 

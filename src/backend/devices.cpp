@@ -13,6 +13,7 @@ namespace wick {
 namespace {
 
 std::atomic<int> configured_threads{omp_get_max_threads()};
+thread_local int scoped_threads = 0;  // 0: the configured number
 
 /// The value of the first "key : value" line of /proc/cpuinfo with this key; empty when there is none.
 std::string cpuinfo(std::string_view key) {
@@ -62,10 +63,17 @@ void set_threads(int count) {
   configured_threads = count;
 }
 
-int threads() { return configured_threads; }
+int threads() { return scoped_threads != 0 ? scoped_threads : configured_threads.load(); }
 
 void use_configured_threads() noexcept {
-  if (omp_get_max_threads() != configured_threads) omp_set_num_threads(configured_threads);
+  const int count = threads();
+  if (omp_get_max_threads() != count) omp_set_num_threads(count);
 }
+
+ThreadsScope::ThreadsScope(int count) noexcept : previous_(scoped_threads) {
+  if (count != 0) scoped_threads = count;
+}
+
+ThreadsScope::~ThreadsScope() { scoped_threads = previous_; }
 
 }  // namespace wick

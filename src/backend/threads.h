@@ -6,4 +6,16 @@ namespace wick {
 /// thread).
 void use_configured_threads() noexcept;
 
+/// While one lives, `threads()` is another number on this thread; 0 changes nothing.
+class ThreadsScope {
+ public:
+  explicit ThreadsScope(int count) noexcept;
+  ~ThreadsScope();
+  ThreadsScope(const ThreadsScope&) = delete;
+  ThreadsScope& operator=(const ThreadsScope&) = delete;
+
+ private:
+  int previous_;
+};
+
 }  // namespace wick

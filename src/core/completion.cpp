@@ -1,28 +1,38 @@
 #include "core/completion.h"
 
+#include "core/spin.h"
+
 namespace wick {
 
+void Completion::wait_until_done() const {
+  if (done()) return;
+  if (source_) source_->help(*this);
+  if (spin_until([this] { return done(); })) return;
+  while (!done()) done_.wait(0, std::memory_order_acquire);
+}
+
 void Completion::wait() const {
-  if (!done()) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return done(); });
-  }
+  wait_until_done();
   if (error_) std::rethrow_exception(error_);
 }
 
-void Completion::finish(std::exception_ptr error) noexcept {
-  std::vector<std::function<void()>> callbacks;
+std::vector<Completion::Callback> Completion::complete(std::exception_ptr error) noexcept {
+  std::vector<Callback> callbacks;
   {
     std::lock_guard lock(mutex_);
     error_ = std::move(error);
     callbacks.swap(callbacks_);
-    done_.store(true, std::memory_order_release);
-    changed_.notify_all();
+    done_.store(1, std::memory_order_release);
   }
-  for (auto& f : callbacks) f();
+  done_.notify_all();
+  return callbacks;
 }
 
-void Completion::on_done(std::function<void()> f) {
+void Completion::finish(std::exception_ptr error) noexcept {
+  for (Callback& f : complete(std::move(error))) f();
+}
+
+void Completion::on_done(Callback f) {
   {
     std::lock_guard lock(mutex_);
     if (!done()) {

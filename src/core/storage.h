@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 
@@ -27,10 +28,23 @@ class Storage {
   std::size_t bytes() const noexcept { return bytes_; }
   bool writable() const noexcept { return free_ != nullptr; }
 
+  /// Evaluations in flight announce the references that they will drop without reading through them again.
+  void announce_release() noexcept { releasing_.fetch_add(1, std::memory_order_relaxed); }
+  /// To be called before an announced reference goes: `held_once` must never take a reader's reference for an
+  /// announced one.
+  void withdraw_announcement() noexcept { releasing_.fetch_sub(1, std::memory_order_release); }
+  /// Whether all references but one are announced.
+  static bool held_once(const std::shared_ptr<Storage>& storage) noexcept {
+    const long count = storage.use_count();
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return count - storage->releasing_.load(std::memory_order_relaxed) == 1;
+  }
+
  private:
   void* data_;
   std::size_t bytes_;
   Free free_ = nullptr;
+  std::atomic<long> releasing_{0};
   std::shared_ptr<const void> owner_;
 };
 

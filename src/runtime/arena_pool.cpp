@@ -41,7 +41,8 @@ class Pool {
     dropped.swap(free_);
   }
   static Pool& instance() {
-    static Pool pool;
+    // Never destroyed: a worker may still run when the process ends.
+    static Pool& pool = *new Pool;
     return pool;
   }
 

@@ -1,14 +1,18 @@
 #include "wick/eval.h"
 
+#include <atomic>
 #include <cstring>
+#include <optional>
 
+#include "backend/threads.h"
 #include "core/allocate.h"
 #include "graph/record.h"
 #include "ops/copy.h"
 #include "runtime/evaluation.h"
 #include "runtime/plan_cache.h"
-#include "runtime/stream.h"
+#include "runtime/stream_queue.h"
 #include "wick/error.h"
+#include "wick/stream.h"
 
 namespace wick {
 namespace {
@@ -29,11 +33,28 @@ void wait_for(std::span<const Tensor> outputs) {
   }
 }
 
-std::shared_ptr<Completion> finished() {
+/// A completion that is done, with the error of the first output that has one.
+std::shared_ptr<Completion> over(std::span<const Tensor> outputs) {
   auto completion = std::make_shared<Completion>();
-  completion->finish(nullptr);
+  std::exception_ptr error;
+  for (const Tensor& t : outputs)
+    if (const auto& done = t.node()->value()->completion; done && !error) error = done->error();
+  completion->finish(error);
   return completion;
 }
+
+struct EvaluationWork final : Work {
+  explicit EvaluationWork(std::vector<std::shared_ptr<Completion>> earlier) : awaited(std::move(earlier)) {}
+  void run() override {
+    for (const auto& completion : awaited) completion->wait();
+    if (!evaluation) return;
+    evaluation->execute();
+    evaluation->forget_history();
+  }
+
+  std::vector<std::shared_ptr<Completion>> awaited;
+  std::optional<BoundEvaluation> evaluation;
+};
 
 }  // namespace
 
@@ -53,41 +74,67 @@ void eval(std::initializer_list<Tensor> outputs, History history) {
   eval(std::span<const Tensor>(outputs.begin(), outputs.size()), history);
 }
 
-Evaluation eval_async(std::span<const Tensor> outputs, History history) {
+Evaluation eval_async(std::span<const Tensor> outputs, const Stream& stream, History history) {
   const std::vector<Tensor> open = without_value(outputs);
-  // Outputs that are being computed already: their jobs are earlier in the stream.
-  std::vector<Tensor> pending;
-  for (const Tensor& t : outputs)
-    if (const Value* value = t.node()->value(); value && !value->ready()) pending.push_back(t);
-  if (open.empty() && pending.empty()) return Evaluation(finished());
-
-  auto completion = std::make_shared<Completion>();
-  std::shared_ptr<BoundEvaluation> evaluation;
-  if (!open.empty()) {
-    evaluation = std::make_shared<BoundEvaluation>(open, history);
-    evaluation->allocate();
-    evaluation->publish(completion);
+  std::vector<std::shared_ptr<Completion>> pending;  // of outputs that are being computed already
+  for (const Tensor& t : outputs) {
+    const Value* value = t.node()->value();
+    if (value && !value->ready() && (pending.empty() || pending.back() != value->completion))
+      pending.push_back(value->completion);
   }
-  Stream::main().submit([evaluation, pending = std::move(pending), completion]() mutable {
-    std::exception_ptr error;
-    try {
-      wait_for(pending);
-      if (evaluation) {
-        evaluation->execute();
-        evaluation->forget_history();
-      }
-    } catch (...) {
-      error = std::current_exception();
-    }
-    evaluation.reset();
-    pending.clear();
-    completion->finish(error);
+  if (open.empty() && pending.size() <= 1) return Evaluation(pending.empty() ? over(outputs) : pending[0]);
+
+  StreamQueue& queue = stream.queue();
+  queue.wait_for_room();
+  auto completion = std::make_shared<Completion>(queue.shared_from_this());
+  auto work = std::make_unique<EvaluationWork>(std::move(pending));
+  std::size_t bytes = 0;
+  if (!open.empty()) {
+    const ThreadsScope threads(queue.threads());
+    bytes = work->evaluation.emplace(open, history).result_bytes();
+    work->evaluation->allocate();
+  }
+  EvaluationWork& bound = *work;
+  queue.submit(std::move(work), completion, bytes, [&] {
+    if (!bound.evaluation) return;
+    bound.evaluation->publish(completion);
+    bound.evaluation->release_outputs();
   });
-  return Evaluation(completion);
+  return Evaluation(std::move(completion));
+}
+
+Evaluation eval_async(std::initializer_list<Tensor> outputs, const Stream& stream, History history) {
+  return eval_async(std::span<const Tensor>(outputs.begin(), outputs.size()), stream, history);
+}
+
+Evaluation eval_async(std::span<const Tensor> outputs, History history) {
+  return eval_async(outputs, Stream::current(), history);
 }
 
 Evaluation eval_async(std::initializer_list<Tensor> outputs, History history) {
-  return eval_async(std::span<const Tensor>(outputs.begin(), outputs.size()), history);
+  return eval_async(std::span<const Tensor>(outputs.begin(), outputs.size()), Stream::current(), history);
+}
+
+Evaluation when_all(std::span<const Evaluation> evaluations) {
+  struct Gathered {
+    std::atomic<std::size_t> open;
+    std::vector<std::shared_ptr<Completion>> parts;
+  };
+  auto all = std::make_shared<Completion>();
+  auto gathered = std::make_shared<Gathered>();
+  gathered->open = evaluations.size();
+  for (const Evaluation& e : evaluations) gathered->parts.push_back(e.completion_);
+  if (evaluations.empty()) all->finish(nullptr);
+  for (const Evaluation& e : evaluations)
+    e.completion_->on_done([all, gathered] {
+      if (gathered->open.fetch_sub(1) > 1) return;
+      std::exception_ptr error;
+      for (const auto& part : gathered->parts)
+        if (!error) error = part->error();
+      gathered->parts.clear();
+      all->finish(error);
+    });
+  return Evaluation(all);
 }
 
 bool Evaluation::ready() const { return completion_->done(); }
@@ -95,7 +142,7 @@ void Evaluation::wait() const { completion_->wait(); }
 
 Evaluation Evaluation::then(std::function<void()> f) const {
   auto next = std::make_shared<Completion>();
-  completion_->on_done([done = completion_.get(), next, f = std::move(f)] {
+  completion_->on_done([done = completion_, next, f = std::move(f)] {
     std::exception_ptr error = done->error();
     if (!error) {
       try {

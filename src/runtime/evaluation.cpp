@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "backend/backend.h"
 #include "backend/threads.h"
 #include "optimize/decompose_scope.h"
@@ -9,6 +11,7 @@
 #include "runtime/arena_pool.h"
 #include "runtime/memory.h"
 #include "runtime/plan_cache.h"
+#include "wick/device.h"
 #include "wick/error.h"
 
 namespace wick {
@@ -27,13 +30,22 @@ std::vector<std::uint32_t> count_edges(const Walk& walk) {
 }  // namespace
 
 BoundEvaluation::BoundEvaluation(std::span<const Tensor> outputs, History history)
-    : outputs_(outputs.begin(), outputs.end()), history_(history) {
+    : outputs_(outputs.begin(), outputs.end()), history_(history), threads_(threads()) {
   use_configured_threads();
   walk_ = walk(outputs_, WalkThrough::unevaluated);
   donated_ = donated_leaves();
-  for (std::size_t i = 0; i < walk_.order.size(); ++i)
-    if (walk_.is_leaf(i)) leaves_.push_back(walk_.order[i]->value());
+  for (std::size_t i = 0; i < walk_.order.size(); ++i) {
+    if (!walk_.is_leaf(i)) continue;
+    const Value& value = *walk_.order[i]->value();
+    leaves_.push_back(&value);
+    leaf_data_.push_back(value.storage->data() +
+                         value.layout.offset * static_cast<std::int64_t>(size_of(walk_.order[i]->dtype())));
+  }
   find_plan();
+}
+
+BoundEvaluation::~BoundEvaluation() {
+  for (Storage* storage : announced_) storage->withdraw_announcement();
 }
 
 std::vector<char> BoundEvaluation::donated_leaves() const {
@@ -50,8 +62,9 @@ std::vector<char> BoundEvaluation::donated_leaves() const {
     for (std::uint32_t e : walk_.inputs(i)) pinned[e] = static_cast<char>(pinned[e] | pinned[i]);
     if (!walk_.is_leaf(i) || pinned[i] || is_output[i]) continue;
     const Value& value = *node.value();
-    donated[i] = value.ready() && value.storage->writable() && value.storage.use_count() == 1 &&
-                 value.layout.offset == 0 && value.layout.is_contiguous();
+    // A value still being computed may be donated too: execution waits for it before it writes.
+    donated[i] = value.storage->writable() && Storage::held_once(value.storage) && value.layout.offset == 0 &&
+                 value.layout.is_contiguous();
   }
   return donated;
 }
@@ -77,19 +90,20 @@ void BoundEvaluation::allocate() {
   }
 }
 
+std::uint64_t BoundEvaluation::result_bytes() const noexcept {
+  return std::accumulate(plan_->result_bytes.begin(), plan_->result_bytes.end(), std::uint64_t{0});
+}
+
 void BoundEvaluation::execute() {
+  const ThreadsScope scope(threads_);
   use_configured_threads();
   std::vector<std::byte*> bases;
   bases.reserve(1 + leaves_.size() + results_.size());
+  for (const Value* leaf : leaves_)
+    if (leaf->completion) leaf->completion->wait();
   const ArenaLease arena(plan_->arena_bytes, plan_->peak_bytes());
   bases.push_back(arena.data());
-  for (std::size_t i = 0, leaf = 0; i < walk_.order.size(); ++i) {
-    if (!walk_.is_leaf(i)) continue;
-    const Value& value = *leaves_[leaf++];
-    if (value.completion) value.completion->wait();
-    bases.push_back(value.storage->data() +
-                    value.layout.offset * static_cast<std::int64_t>(size_of(walk_.order[i]->dtype())));
-  }
+  bases.insert(bases.end(), leaf_data_.begin(), leaf_data_.end());
   for (const auto& result : results_) bases.push_back(result->data());
   plan_->run(bases);
 }
@@ -109,6 +123,21 @@ void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {
     }
     outputs_[i].node()->publish(std::move(value));
   }
+}
+
+void BoundEvaluation::release_outputs() {
+  if (history_ == History::keep) return;
+  forget_history();
+  for (const auto& result : results_) announced_.push_back(result.get());
+  for (std::size_t i = 0; i < walk_.order.size(); ++i) {
+    if (!walk_.is_leaf(i)) continue;
+    held_.push_back(Node::handle(walk_.order[i]));
+    // The node of a donated leaf, and with it the reference, goes with this evaluation.
+    if (donated_[i]) announced_.push_back(walk_.order[i]->value()->storage.get());
+  }
+  for (Storage* storage : announced_) storage->announce_release();
+  walk_ = {};
+  outputs_.clear();
 }
 
 void BoundEvaluation::forget_history() {

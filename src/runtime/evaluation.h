@@ -15,17 +15,26 @@ class BoundEvaluation {
  public:
   /// Plans (or finds the plan) for `outputs`, none of which has a value.
   BoundEvaluation(std::span<const Tensor> outputs, History history);
+  ~BoundEvaluation();
+  BoundEvaluation(const BoundEvaluation&) = delete;
+  BoundEvaluation& operator=(const BoundEvaluation&) = delete;
 
   const Plan& plan() const noexcept { return *plan_; }
 
   /// Allocates the results. Throws MemoryError when the plan does not fit.
   void allocate();
+  /// Bytes of the results.
+  std::uint64_t result_bytes() const noexcept;
   /// Waits for leaves that are still being computed (rethrowing their errors), then runs the plan.
   void execute();
   /// Gives the outputs their values; `completion` is null when the data is there.
   void publish(const std::shared_ptr<Completion>& completion);
   /// Lets go of history that nobody can ask for (or of all, as asked), once the outputs are evaluated.
   void forget_history();
+  /// After `publish` with a completion: history that is to be dropped goes at once, and no handle to the
+  /// outputs stays, so that a later evaluation may take the memory of an output that nobody else holds,
+  /// although it is still being computed.
+  void release_outputs();
 
  private:
   void find_plan();
@@ -36,8 +45,12 @@ class BoundEvaluation {
   Walk walk_;
   std::vector<char> donated_;
   std::shared_ptr<const Plan> plan_;
-  std::vector<const Value*> leaves_;  // in the plan's order; kept alive by walk_
+  int threads_;                       // those that the plan was made for
+  std::vector<const Value*> leaves_;  // in the plan's order; kept alive by walk_ or held_
+  std::vector<std::byte*> leaf_data_;
   std::vector<std::shared_ptr<Storage>> results_;
+  std::vector<Tensor> held_;         // the leaves, once the walk is released
+  std::vector<Storage*> announced_;  // see Storage::announce_release
 };
 
 }  // namespace wick

@@ -46,7 +46,8 @@ void put_leaf(KeyWriter& key, const Node& node, char donated) {
 }  // namespace
 
 PlanCache& PlanCache::instance() {
-  static PlanCache cache;
+  // Never destroyed: a worker may still run when the process ends.
+  static PlanCache& cache = *new PlanCache;
   return cache;
 }
 

@@ -15,7 +15,8 @@ using Dims = dnnl::memory::dims;
 constexpr std::size_t inner_batch_dims = 2;
 
 const dnnl::engine& cpu_engine() {
-  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  // Never destroyed: workers may outlive static objects.
+  static const dnnl::engine& engine = *new dnnl::engine(dnnl::engine::kind::cpu, 0);
   return engine;
 }
 

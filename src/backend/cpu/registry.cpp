@@ -33,7 +33,8 @@ class CpuBackend final : public Backend {
 }  // namespace
 
 const Backend& backend_for(Device device) {
-  static const CpuBackend cpu_backend;
+  static const CpuBackend& cpu_backend =
+      *new CpuBackend;  // never destroyed: workers may outlive static objects
   if (device.kind == DeviceKind::cpu) return cpu_backend;
   throw DeviceError("this build has no backend for " + device.str() + "; it has cpu");
 }

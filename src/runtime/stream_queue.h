@@ -1,0 +1,91 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "core/completion.h"
+#include "wick/stream.h"
+
+namespace wick {
+
+/// What a queue executes; destroyed before its completion is marked.
+class Work {
+ public:
+  virtual ~Work() = default;
+  virtual void run() = 0;
+};
+
+/// The jobs of a stream, run one at a time in their order: by the stream's worker thread, or by a thread that
+/// waits for one of them before the worker came to it. Callbacks run on the worker only, because a waiting
+/// thread may hold locks that they take.
+///
+/// Waits cannot form a circle. Values are published and their job queued under one lock, so on each stream
+/// the order of publication is the order of the queue. A job waits only for values that were published before
+/// its own, and for the jobs before it on its stream, which were published earlier too; every wait goes back
+/// in time. The same holds while a thread runs jobs of another stream from within a job's wait; each stream
+/// executes one job at a time, so such waits nest at most as deep as there are streams. Callbacks are run
+/// with no job executing, so that they may wait for any evaluation.
+class StreamQueue final : public WorkSource, public std::enable_shared_from_this<StreamQueue> {
+ public:
+  explicit StreamQueue(const StreamOptions& options) : options_(options) {}
+
+  /// As StreamOptions::threads.
+  int threads() const noexcept { return options_.threads; }
+  /// Blocks, and helps, while the limits are exceeded.
+  void wait_for_room();
+  /// Queues `work`. `publish()` is called with the place in the queue taken: values that it publishes are
+  /// seen by nobody whose job could come before this one.
+  template <typename F>
+  void submit(std::unique_ptr<Work> work, std::shared_ptr<Completion> completion, std::size_t bytes,
+              const F& publish) {
+    {
+      std::lock_guard lock(mutex_);
+      publish();
+      jobs_.push_back({std::move(work), completion, bytes});
+      queued_bytes_ += bytes;
+      last_ = completion;
+      if (!worker_started_ && !ended_) start_worker();
+    }
+    if (ended_)
+      help(*completion);
+    else
+      wake();
+  }
+  void help(const Completion& target) override;
+  void synchronize();
+  /// No more jobs will come: the worker ends after those that are there.
+  void close();
+  /// The process ends: jobs that have not begun fail, the running one is waited for.
+  void end();
+
+ private:
+  struct Job {
+    std::unique_ptr<Work> work;
+    std::shared_ptr<Completion> completion;
+    std::size_t bytes = 0;
+  };
+
+  bool has_room() const;
+  void run_front(std::unique_lock<std::mutex>& lock);
+  void start_worker();
+  void wake();
+  void work();
+
+  const StreamOptions options_;
+  std::mutex mutex_;
+  std::deque<Job> jobs_;
+  std::deque<Completion::Callback> callbacks_;
+  std::size_t queued_bytes_ = 0;
+  std::shared_ptr<Completion> running_;  // of the job that somebody executes
+  std::shared_ptr<Completion> last_;     // of the newest job, until it is done
+  bool worker_started_ = false;
+  bool closed_ = false;
+  std::atomic<bool> ended_{false};
+  std::atomic<int> signal_{0};  // changes when there may be something for the worker
+};
+
+}  // namespace wick
