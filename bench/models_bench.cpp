@@ -71,8 +71,8 @@ double multiplied_weights(const Model& model) {
   return count;
 }
 
-/// "held_bytes": the most that the process held, the weights and blocks kept for later included;
-/// "peak_bytes": the weights and what was added to `held`, which was there before the first evaluation.
+/// "held_bytes": the most that the process held, all weights included; "peak_bytes": this model's weights and
+/// what was added to `held`, which was there before the first evaluation.
 void count_memory(benchmark::State& state, const Model& model, std::uint64_t held) {
   const std::uint64_t most = peak_bytes();
   state.counters["weight_bytes"] = weight_bytes(model);

@@ -9,8 +9,7 @@
 namespace wick::bench {
 namespace {
 
-/// The first step plans and packs, and is not timed; "peak_bytes" counts it, because later steps find memory
-/// that is kept for them.
+/// The first step plans and packs, and is not timed; "peak_bytes" counts it.
 template <typename Step>
 void time_steps(benchmark::State& state, const Work& work, const Step& step) {
   reset_peak_bytes();

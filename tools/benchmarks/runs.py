@@ -95,7 +95,7 @@ class Samples:
         for key, times in sorted(self.times.items()):
             counters = {}
             for name, values in self.counters.get(key, {}).items():
-                # Memory: what it took at most; later repetitions find blocks that are kept for them.
+                # Memory: what it took at most.
                 counters[name] = max(values) if name in ("peak_bytes", "held_bytes") else statistics.median(values)
             cases[key] = {"median_ns": statistics.median(times), "mad_ns": mad(times), "samples": len(times),
                           "counters": counters}

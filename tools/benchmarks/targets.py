@@ -132,6 +132,12 @@ def _flops(r, title, key, peak, share):
 
 def _models(r):
     rows = _flops(r, "causal attention, 2048, 14 heads of 64, f32", "attention/causal/f32/2048/lazy", "f32", 0.4)
+    attention = r.counter("attention/causal/f32/2048/lazy", "peak_bytes")
+    if attention is not None:
+        scores = 14 * 2048 * 2048 * 4
+        rows.append(Row("causal attention, 2048: memory of the plan", f"{attention / 1e6:.0f} MB",
+                        f"{scores / 1e6:.0f} MB of scores", "", "no buffer of scores", attention, scores, False,
+                        "attention/causal/f32/2048/"))
     step = "models/lora_step/qwen2.5-0.5b_bf16/1x512/lazy"
     rows += _flops(r, "LoRA step, Qwen2.5-0.5B shape, 1x512, bf16", step, "bf16", 0.6)
     peak, weights = r.counter(step, "held_bytes"), r.counter(step, "weight_bytes")
