@@ -75,6 +75,8 @@ def main():
         store(args.out, results)
         print(f"Written: {args.out}")
     if args.write_docs:
+        if results["settings"]["quick"] or results["settings"]["only"]:
+            raise SystemExit("The documents are written from whole runs: leave out --quick and --only.")
         peers = load(args.peers) if args.peers.exists() else None
         charts.write(ROOT / "docs/charts", results["cases"], rows)
         documents.write(ROOT / "docs/performance.md", results, rows, peers)
