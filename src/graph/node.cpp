@@ -30,10 +30,12 @@ void Node::lock() const noexcept {
   while (lock_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
 }
 
-void Node::append_inputs(std::vector<Tensor>& out) const {
+bool Node::append_inputs(std::vector<Tensor>& out) const {
   lock();
-  if (!forgotten_) out.insert(out.end(), inputs(), inputs() + input_count_);
+  const bool there = !forgotten_;
+  if (there) out.insert(out.end(), inputs(), inputs() + input_count_);
   unlock();
+  return there;
 }
 
 void Node::forget_inputs() const {

@@ -56,8 +56,9 @@ class Node {
   /// Publishes the value; the first one stays (evaluations of the same node give the same bits).
   void publish(std::unique_ptr<Value> value) const noexcept;
 
-  /// Appends references to the inputs. Safe against `forget_inputs` on another thread.
-  void append_inputs(std::vector<Tensor>& out) const;
+  /// Appends references to the inputs; false where they were forgotten (then there is a value). Safe against
+  /// `forget_inputs` on another thread.
+  bool append_inputs(std::vector<Tensor>& out) const;
   std::size_t input_count() const noexcept { return input_count_; }
   bool has_forgotten() const noexcept { return forgotten_.load(std::memory_order_acquire); }
   /// Drops the inputs of a node with a value.

@@ -36,7 +36,8 @@ Walk walk(std::span<const Tensor> roots, WalkThrough through, std::span<const Te
     const auto begin = static_cast<std::uint32_t>(result.held.size());
     bool leaf = node->op() == nullptr || (through == WalkThrough::unevaluated && node->value());
     leaf = leaf || stop_set.find(node) != NodeMarks::absent;
-    if (!leaf) node->append_inputs(result.held);
+    // Its inputs may have been forgotten since: then it has a value by now.
+    if (!leaf && !node->append_inputs(result.held)) leaf = through == WalkThrough::unevaluated;
     stack.push_back({node, begin, begin, static_cast<std::uint32_t>(result.held.size()), leaf});
   };
 
