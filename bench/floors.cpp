@@ -73,7 +73,7 @@ std::uint64_t parallel_read(const void* from, std::size_t bytes) {
   const auto* words = static_cast<const std::uint64_t*>(from);
   const auto count = static_cast<std::int64_t>(bytes / sizeof(std::uint64_t));
   std::uint64_t sum = 0;
-#pragma omp parallel for simd schedule(static) reduction(+ : sum)
+#pragma omp parallel for schedule(static) reduction(+ : sum)
   for (std::int64_t i = 0; i < count; ++i) sum += words[i];
   return sum;
 }

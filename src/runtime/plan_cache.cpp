@@ -22,6 +22,7 @@ class KeyWriter {
     put(&value, sizeof(T));
   }
   void put(const void* bytes, std::size_t count) {
+    if (count == 0) return;  // there may be no address then
     std::memcpy(key_.data() + used_, bytes, count);
     used_ += count;
   }

@@ -40,7 +40,7 @@ class StreamQueue final : public WorkSource, public std::enable_shared_from_this
   /// Queues `work`. `publish()` is called with the place in the queue taken: values that it publishes are
   /// seen by nobody whose job could come before this one.
   template <typename F>
-  void submit(std::unique_ptr<Work> work, std::shared_ptr<Completion> completion, std::size_t bytes,
+  void submit(std::unique_ptr<Work> work, const std::shared_ptr<Completion>& completion, std::size_t bytes,
               const F& publish) {
     {
       std::lock_guard lock(mutex_);
