@@ -5,24 +5,13 @@
 #include <atomic>
 
 #include "core/block_cache.h"
+#include "core/sanitizers.h"
 #include "wick/error.h"
 
 namespace wick {
 namespace {
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
-#define WICK_CHECKS_ADDRESSES
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define WICK_CHECKS_ADDRESSES
-#endif
-
-#ifdef WICK_CHECKS_ADDRESSES
-constexpr std::size_t most_kept_bytes = 0;  // a block in use again would hide the use of one given back
-#else
-constexpr std::size_t most_kept_bytes = std::size_t{256} << 20;
-#endif
+constexpr std::size_t most_kept_bytes = checks_addresses ? 0 : std::size_t{256} << 20;
 
 constinit BlockCache cache(most_kept_bytes);
 std::atomic<std::uint64_t> held{0};

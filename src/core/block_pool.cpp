@@ -3,16 +3,10 @@
 #include <array>
 #include <new>
 
+#include "core/sanitizers.h"
+
 namespace wick::block_pool {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool keeps = false;
-#elif defined(__has_feature)
-constexpr bool keeps = !__has_feature(address_sanitizer);
-#else
-constexpr bool keeps = true;
-#endif
 
 constexpr std::size_t granule = 32;
 constexpr std::size_t classes = 16;          // blocks of up to 512 bytes
@@ -49,7 +43,7 @@ constexpr std::size_t class_of(std::size_t bytes) { return (bytes + granule - 1)
 
 void* take(std::size_t bytes) {
   const std::size_t c = class_of(bytes);
-  if (c >= classes || !keeps) return ::operator new(bytes);
+  if (c >= classes || checks_addresses) return ::operator new(bytes);
   FreeList& list = lists[c];
   if (FreeBlock* block = list.first) {
     list.first = block->next;
@@ -61,7 +55,7 @@ void* take(std::size_t bytes) {
 
 void give(void* memory, std::size_t bytes) noexcept {
   const std::size_t c = class_of(bytes);
-  if (c < classes && keeps && !closed) {
+  if (c < classes && !checks_addresses && !closed) {
     FreeList& list = lists[c];
     if (list.count == 0) [[unlikely]] {
       thread_local const AtThreadEnd at_end;
