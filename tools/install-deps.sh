@@ -5,8 +5,9 @@
 #   tools/install-deps.sh --ci     also what the checks of .ci/run need
 set -euo pipefail
 
+# ocl-icd-opencl-dev: libdnnl-dev's CMake package looks for OpenCL and does not depend on it.
 build=(g++ cmake ninja-build ccache pkg-config
-       libdnnl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev
+       libdnnl-dev ocl-icd-opencl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev
        libpcre2-dev libutf8proc-dev libxxhash-dev
        libgtest-dev libgmock-dev libbenchmark-dev)
 scripts=(python3 python3-venv)

@@ -3,6 +3,8 @@
 #include <coroutine>
 #include <cstdint>
 #include <exception>
+#include <future>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -25,10 +27,10 @@ struct Task {
   };
 };
 
-Task sum_of_squares(Tensor x, std::atomic<float>& result) {
+Task sum_of_squares(Tensor x, std::promise<float> result) {
   const Tensor total = sum(square(x));
   co_await total.eval_async();
-  result = total.item<float>();
+  result.set_value(total.item<float>());
 }
 
 }  // namespace
@@ -47,10 +49,10 @@ int main() {
   eval_async({x - 1.0}).then([&] { ++called; }).wait();
   check(called == 1, "then runs the callback, and its result completes after it");
 
-  std::atomic<float> result = 0;
-  sum_of_squares(x, result);
-  result.wait(0);
-  check(result == 14, "a coroutine continues with the data");
+  std::promise<float> promised;
+  std::future<float> result = promised.get_future();
+  sum_of_squares(x, std::move(promised));
+  check(result.get() == 14, "a coroutine continues with the data");
 
   // An error stays with the tensors it concerns, also when the handle is dropped.
   const Tensor bad = take(x, Tensor::from(std::vector<std::int32_t>{7}, Shape{1}));
