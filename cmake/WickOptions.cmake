@@ -15,10 +15,12 @@ if(CCACHE)
 endif()
 
 add_library(wick_options INTERFACE)
-target_compile_options(wick_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
-                       -Wnon-virtual-dtor -Woverloaded-virtual)
+target_compile_options(wick_options INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wconversion;-Wno-sign-conversion;-Wnon-virtual-dtor;-Woverloaded-virtual>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>")
 if(WICK_WERROR)
-  target_compile_options(wick_options INTERFACE -Werror)
+  target_compile_options(wick_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Werror>"
+                         "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Werror>")
 endif()
 if(WICK_SANITIZE)
   target_compile_options(wick_options INTERFACE -fsanitize=${WICK_SANITIZE} -fno-sanitize-recover=all

@@ -26,11 +26,15 @@ struct DeviceInfo {
   std::string name;            ///< the processor's own name
   std::string features;        ///< instruction sets or compute capability in use
   std::uint64_t memory_bytes;  ///< total memory
-  int threads;                 ///< worker threads that a plan uses
+  int threads;                 ///< worker threads that a plan uses; 0 for a GPU
+  std::string driver;          ///< version of a GPU's driver
 };
 
 /// Every device that this build can use on this machine.
 std::vector<DeviceInfo> devices();
+
+/// A sentence that says why there is no GPU among the devices, and what to do; empty when there is one.
+std::string missing_gpu();
 
 /// Parses "cpu", "cuda" or "cuda:N". Throws DeviceError that lists what there is when it is unknown or
 /// absent.

@@ -55,9 +55,9 @@ enum class History {
   drop,
 };
 
-/// Computes every tensor of `outputs` that has no data yet, as one plan, on the calling thread (CPU).
-/// Throws MemoryError when the planned memory cannot be had, DeviceError when tensors of several devices
-/// meet.
+/// Computes every tensor of `outputs` that has no data yet, as one plan (one a
+/// device, where there are several), started by the calling thread; returns when the data is there. Throws
+/// MemoryError when the planned memory cannot be had, DeviceError when tensors of several devices meet.
 void eval(std::span<const Tensor> outputs, History history = History::keep);
 void eval(std::initializer_list<Tensor> outputs, History history = History::keep);
 
@@ -89,13 +89,14 @@ struct PlanCacheStats {
 };
 PlanCacheStats plan_cache_stats();
 
-/// Largest memory that evaluations of this process held at once so far: arenas and results, in bytes.
-std::uint64_t peak_bytes();
-void reset_peak_bytes();
+/// Largest memory of a device that evaluations of this process held at once so far: arenas and results, in
+/// bytes.
+std::uint64_t peak_bytes(Device device = cpu);
+void reset_peak_bytes(Device device = cpu);
 
 /// Memory of results and arenas that died, in bytes, kept for later ones because fresh memory costs page
 /// faults; bounded, and not part of `peak_bytes`. `release_kept_memory` returns it to the system.
-std::uint64_t kept_memory_bytes();
-void release_kept_memory();
+std::uint64_t kept_memory_bytes(Device device = cpu);
+void release_kept_memory(Device device = cpu);
 
 }  // namespace wick

@@ -73,6 +73,11 @@ class Tensor {
   /// Evaluates first when needed.
   Tensor detach() const;
 
+  /// A tensor of the same data on `device`, without history; itself when it is there already. Evaluates first
+  /// when needed. Ops take tensors of a GPU together with tensors of the host: the result is on the GPU, and
+  /// small host tensors are copied there at each evaluation. Throws MemoryError, DeviceError.
+  Tensor to(Device device) const;
+
   /// Evaluates, and copies the elements in row-major order. T must match the dtype (DTypeError).
   template <typename T>
   std::vector<T> to_vector() const {

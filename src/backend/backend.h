@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "backend/step.h"
 #include "core/layout.h"
 #include "core/storage.h"
 #include "graph/elementwise_group.h"
@@ -59,6 +60,14 @@ struct KernelEntry {
   bool (*supports)(const KernelRequest&) = nullptr;
 };
 
+/// Bytes of a device's memory.
+struct MemoryUse {
+  std::uint64_t held = 0;  ///< by results and arenas that live
+  std::uint64_t kept = 0;  ///< given back, and kept for the next
+  std::uint64_t peak = 0;  ///< the most that was held since the last reset
+  std::uint64_t free = 0;  ///< what the system could still give; the largest number where nobody knows
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -67,9 +76,21 @@ class Backend {
   virtual const KernelEntry* find(const Op& op) const = 0;
   /// Whether an elementwise op on these dtypes can be part of an elementwise_group.
   virtual bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const = 0;
+  /// Uninitialised memory. Throws MemoryError that states the bytes asked for and those held.
   virtual std::shared_ptr<Storage> allocate(std::size_t bytes) const = 0;
+  /// Copies between the host's memory and this backend's; returns when the copy is done.
+  virtual void upload(const void* host, std::byte* to, std::size_t bytes) const = 0;
+  virtual void download(const std::byte* from, void* host, std::size_t bytes) const = 0;
+  /// The steps as a whole, or null: then they are run one by one. `steps` outlive the program.
+  virtual std::unique_ptr<Program> make_program(std::span<const Step> steps) const = 0;
+  /// What evaluations hold of the device's memory.
+  virtual MemoryUse memory_use() const = 0;
+  virtual void reset_peak() const = 0;
+  /// Returns memory that is kept for later to the system.
+  virtual void release_kept_memory() const = 0;
 };
 
+const Backend& cpu_backend();
 /// The backend of a device. Throws DeviceError when this build or machine has none.
 const Backend& backend_for(Device device);
 

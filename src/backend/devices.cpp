@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "backend/cuda/backend.h"
 #include "backend/threads.h"
 #include "wick/device.h"
 #include "wick/error.h"
@@ -45,16 +46,23 @@ std::vector<DeviceInfo> devices() {
   if (name.empty()) name = "unknown processor";
   const auto pages = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES));
   const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGE_SIZE));
-  return {{cpu, name, vector_features(), pages * page, threads()}};
+  std::vector<DeviceInfo> list{{cpu, name, vector_features(), pages * page, threads(), ""}};
+  for (DeviceInfo& gpu : cuda::devices()) list.push_back(std::move(gpu));
+  return list;
 }
+
+std::string missing_gpu() { return cuda::problem(); }
 
 Device device_from_name(std::string_view name) {
   std::string known;
   for (const DeviceInfo& info : devices()) {
-    if (info.device.str() == name) return info.device;
-    known += (known.empty() ? "" : ", ") + info.device.str();
+    const std::string full = info.device.str();
+    if (full == name || (name == "cuda" && full == "cuda:0")) return info.device;
+    known += (known.empty() ? "" : ", ") + full;
   }
-  throw DeviceError("there is no device \"" + std::string(name) + "\" here; there is: " + known);
+  const std::string why = name.starts_with("cuda") ? missing_gpu() : "";
+  throw DeviceError("there is no device \"" + std::string(name) + "\" here; there is: " + known +
+                    (why.empty() ? "" : ". " + why));
 }
 
 void set_threads(int count) {

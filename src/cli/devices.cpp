@@ -21,13 +21,17 @@ void add_devices(CLI::App& app) {
                         {"name", d.name},
                         {"features", d.features},
                         {"memory_bytes", d.memory_bytes},
-                        {"threads", d.threads}});
+                        {"threads", d.threads},
+                        {"driver", d.driver}});
       print_line(list.dump());
       return;
     }
-    for (const DeviceInfo& d : devices())
-      print_line(fmt::format("{:<8} {}  {:.1f} GiB, {} threads, {}", d.device.str(), d.name,
-                             static_cast<double>(d.memory_bytes) / (1 << 30), d.threads, d.features));
+    for (const DeviceInfo& d : devices()) {
+      const std::string runs = d.device == cpu ? fmt::format("{} threads", d.threads) : "driver " + d.driver;
+      print_line(fmt::format("{:<8} {}  {:.1f} GiB, {}, {}", d.device.str(), d.name,
+                             static_cast<double>(d.memory_bytes) / (1 << 30), runs, d.features));
+    }
+    if (const std::string why = missing_gpu(); !why.empty()) print_error_line(why);
   });
 }
 

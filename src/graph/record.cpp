@@ -53,20 +53,18 @@ Tensor record_inputs(const Op& op, const Range& inputs, const Attrs& attrs, Sour
   if (location_override) where = *location_override;
   SpecList specs(inputs.size());
   Device device = cpu;
-  bool first = true;
   for (const Tensor& input : inputs) {
     if (!input.defined())
       throw ArgumentError(fmt::format("{}: input {} is an empty tensor (recorded at {}:{})", op.name,
                                       InputSpecs(specs).size(), where.file, where.line));
     const Node& node = *input.node();
     specs.add(node.shape(), node.dtype());
-    if (first)
-      device = node.device();
-    else if (!(node.device() == device))
+    if (node.device() == cpu || node.device() == device) continue;
+    if (!(device == cpu))
       throw DeviceError(
           fmt::format("{}: inputs are on {} and on {} (recorded at {}:{}); move one of them first", op.name,
                       device.str(), node.device().str(), where.file, where.line));
-    first = false;
+    device = node.device();
   }
   const auto infer = [&]() -> Spec {
     try {

@@ -14,20 +14,17 @@ std::vector<Spec> Graph::input_specs(const GraphNode& node) const {
 Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
   Graph graph;
   graph.nodes.resize(walk.order.size());
-  if (!walk.order.empty()) graph.device = walk.order.front()->device();
+  if (!walk.roots.empty()) graph.device = walk.order[walk.roots[0]]->device();
   for (std::size_t i = 0; i < walk.order.size(); ++i) {
     const Node& node = *walk.order[i];
     GraphNode& out = graph.nodes[i];
-    if (!(node.device() == graph.device))
-      throw DeviceError("tensors of " + graph.device.str() + " and " + node.device().str() +
-                        " were evaluated together; move one of them first");
     out.spec = {node.shape(), node.dtype()};
     out.where = node.where();
     if (walk.is_leaf(i)) {
       out.leaf = static_cast<std::uint32_t>(graph.leaves.size());
       Layout layout = node.value()->layout;
       layout.offset = 0;
-      graph.leaves.push_back({layout, donated[i] != 0});
+      graph.leaves.push_back({layout, donated[i] != 0, !(node.device() == graph.device)});
     } else {
       out.op = node.op();
       out.attrs = node.attrs();

@@ -15,6 +15,7 @@ namespace wick {
 struct GraphLeaf {
   Layout layout;
   bool donated = false;  ///< its storage may be overwritten
+  bool on_host = false;  ///< lies in the host's memory, while the graph runs on another device
 };
 
 /// One op of a snapshot. Inputs are positions of earlier nodes.

@@ -14,9 +14,11 @@ std::uint64_t Plan::peak_bytes() const noexcept {
 
 void Plan::run(std::span<std::byte* const> bases) const {
   const auto resolve = [&](const Address& a) -> std::byte* { return bases[a.base] + a.offset; };
+  if (program) return run_program(bases);
   std::array<const void*, 8> few;
   std::vector<const void*> many;
-  for (const Step& step : steps) {
+  for (std::uint32_t s = 0; s < steps.size(); ++s) {
+    const Step& step = steps[s];
     const void** inputs = few.data();
     if (step.inputs.size() > few.size()) {
       many.resize(step.inputs.size());
@@ -25,11 +27,32 @@ void Plan::run(std::span<std::byte* const> bases) const {
     for (std::size_t i = 0; i < step.inputs.size(); ++i) inputs[i] = resolve(step.inputs[i]);
     try {
       step.kernel->run(inputs, resolve(step.output), resolve(step.scratch));
-    } catch (const ArgumentError& e) {
-      const GraphNode& node = graph.nodes[step.node];
-      throw ArgumentError(std::string(node.op->name) + ": " + e.what() + "\n  in " +
-                          describe_call(*node.op, graph.input_specs(node), node.attrs, node.where));
+    } catch (const ArgumentError&) {
+      rethrow(s, std::current_exception());
     }
+  }
+}
+
+void Plan::run_program(std::span<std::byte* const> bases) const {
+  std::vector<Transfer> transfers;
+  transfers.reserve(host_leaves.size());
+  for (const HostLeaf& leaf : host_leaves)
+    transfers.push_back({bases[leaf_base(leaf.leaf)] + leaf.first, bases[0] + leaf.offset,
+                         static_cast<std::size_t>(leaf.bytes)});
+  try {
+    program->run(bases, transfers);
+  } catch (const StepFault& fault) {
+    rethrow(fault.step, fault.error);
+  }
+}
+
+void Plan::rethrow(std::uint32_t step, std::exception_ptr error) const {
+  const GraphNode& node = graph.nodes[steps[step].node];
+  try {
+    std::rethrow_exception(std::move(error));
+  } catch (const ArgumentError& e) {
+    throw ArgumentError(std::string(node.op->name) + ": " + e.what() + "\n  in " +
+                        describe_call(*node.op, graph.input_specs(node), node.attrs, node.where));
   }
 }
 

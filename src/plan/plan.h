@@ -6,24 +6,18 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "core/small_vector.h"
+#include "backend/step.h"
 #include "optimize/graph.h"
 
 namespace wick {
 
-/// An address that becomes known when a plan runs: a byte offset from one of its bases.
-struct Address {
-  std::uint32_t base = 0;
-  std::uint64_t offset = 0;
-};
-
-/// One prepared kernel and its operands.
-struct Step {
-  std::unique_ptr<Kernel> kernel;
-  SmallVector<Address, 3> inputs;
-  Address output;
-  Address scratch;
-  std::uint32_t node = 0;  ///< position in Plan::graph, for messages and profiles
+/// A leaf in the host's memory that a plan for another device needs: it is copied to its place in the arena
+/// before the steps run.
+struct HostLeaf {
+  std::uint32_t leaf = 0;
+  std::int64_t first = 0;  ///< where the bytes begin, from the leaf's address; below 0 for backward views
+  std::uint64_t bytes = 0;
+  std::uint64_t offset = 0;  ///< in the arena
 };
 
 /// Where an output of a plan lies.
@@ -40,6 +34,8 @@ class Plan {
  public:
   Graph graph;
   std::vector<Step> steps;
+  std::unique_ptr<Program> program;  ///< the steps as a whole, on backends that run them so
+  std::vector<HostLeaf> host_leaves;
   std::vector<PlanOutput> outputs;
   std::vector<std::uint64_t> result_bytes;
   std::uint64_t arena_bytes = 0;
@@ -53,9 +49,14 @@ class Plan {
   /// Arena and results: what a run allocates, in bytes.
   std::uint64_t peak_bytes() const noexcept;
 
-  /// Runs the steps in order on the calling thread. `bases` are addresses in the numbering above. Errors in
-  /// the data are rethrown with the op and the line of user code that recorded it.
+  /// Runs the steps in order, started by the calling thread; returns when the results are there. `bases` are
+  /// addresses in the numbering above. Errors in the data are rethrown with the op and the line of user code
+  /// that recorded it.
   void run(std::span<std::byte* const> bases) const;
+
+ private:
+  void run_program(std::span<std::byte* const> bases) const;
+  [[noreturn]] void rethrow(std::uint32_t step, std::exception_ptr error) const;
 };
 
 /// Chooses kernels, order, layouts and memory for an optimised graph. Throws DTypeError when the backend has

@@ -10,6 +10,8 @@ namespace wick {
 namespace {
 
 constexpr std::uint32_t none = ~std::uint32_t{0};
+/// The largest leaf that is copied from the host's memory at each evaluation.
+constexpr std::uint64_t most_host_bytes = std::uint64_t{64} << 20;
 
 /// What a value lies in: a leaf, or a buffer that a step fills.
 struct Root {
@@ -69,16 +71,54 @@ class Planner {
   }
 
   std::shared_ptr<const Plan> make() {
+    place_host_leaves();
     place_nodes();
+    copy_host_outputs();
     mark_results();
     reuse_dying_inputs();
     assign_memory();
     address_steps();
+    plan_->program = backend_.make_program(plan_->steps);
     return plan_;
   }
 
  private:
   Graph& graph() { return plan_->graph; }
+
+  /// Leaves in the host's memory, when the plan runs elsewhere: they get places in the arena that stay
+  /// theirs.
+  void place_host_leaves() {
+    host_leaf_.assign(graph().leaves.size(), none);
+    for (const GraphNode& node : graph().nodes) {
+      if (node.op || !graph().leaves[node.leaf].on_host) continue;
+      const Layout& layout = graph().leaves[node.leaf].layout;
+      const auto size = static_cast<std::int64_t>(size_of(node.spec.dtype));
+      std::int64_t low = 0;
+      std::int64_t high = layout.shape.elements() == 0 ? 0 : size;
+      for (int d = 0; d < layout.shape.rank() && high > 0; ++d) {
+        const std::int64_t reach = layout.strides[static_cast<std::size_t>(d)] * (layout.shape[d] - 1) * size;
+        (reach < 0 ? low : high) += reach;
+      }
+      const HostLeaf leaf{node.leaf, low, static_cast<std::uint64_t>(high - low), 0};
+      if (leaf.bytes > most_host_bytes)
+        throw DeviceError(
+            fmt::format("a tensor {}{} in the host's memory is used on {}: {} bytes would be copied at each "
+                        "evaluation, the "
+                        "most is {}; move it once with to(device)",
+                        name_of(node.spec.dtype), node.spec.shape.str(), graph().device.str(), leaf.bytes,
+                        most_host_bytes));
+      host_leaf_[node.leaf] = static_cast<std::uint32_t>(plan_->host_leaves.size());
+      plan_->host_leaves.push_back(leaf);
+    }
+  }
+
+  /// An output must not lie in the arena.
+  void copy_host_outputs() {
+    for (std::uint32_t o : graph().outputs) {
+      const Root root = places_[o].root;
+      output_places_.push_back(root.is_leaf && host_leaf_[root.id] != none ? copied(o, o) : o);
+    }
+  }
 
   void place_nodes() {
     const std::size_t count = graph().nodes.size();
@@ -113,17 +153,20 @@ class Planner {
   /// The place of a row-major copy of value `i` (made once), or `i` itself when it is row-major.
   std::uint32_t contiguous(std::uint32_t i, std::uint32_t user) {
     if (places_[i].layout.is_contiguous()) return i;
-    if (contiguous_[i] == none) {
-      const Spec spec{places_[i].layout.shape, dtype_of_place(i)};
-      const std::uint32_t place = static_cast<std::uint32_t>(places_.size());
-      add_step(copy_op(), {}, SmallVector<std::uint32_t, 3>{i}, spec, user);
-      places_.push_back(
-          {{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(spec.shape)});
-      extra_dtypes_.push_back(spec.dtype);
-      contiguous_.push_back(place);
-      contiguous_[i] = place;
-    }
+    if (contiguous_[i] == none) contiguous_[i] = copied(i, user);
     return contiguous_[i];
+  }
+
+  /// The place of a new row-major copy of value `i`.
+  std::uint32_t copied(std::uint32_t i, std::uint32_t user) {
+    const Spec spec{places_[i].layout.shape, dtype_of_place(i)};
+    const std::uint32_t place = static_cast<std::uint32_t>(places_.size());
+    add_step(copy_op(), {}, SmallVector<std::uint32_t, 3>{i}, spec, user);
+    places_.push_back(
+        {{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(spec.shape)});
+    extra_dtypes_.push_back(spec.dtype);
+    contiguous_.push_back(place);
+    return place;
   }
 
   DType dtype_of_place(std::uint32_t place) {
@@ -173,7 +216,7 @@ class Planner {
 
   void mark_results() {
     leaf_is_output_.assign(graph().leaves.size(), 0);
-    for (std::uint32_t o : graph().outputs) {
+    for (std::uint32_t o : output_places_) {
       const Root root = places_[o].root;
       if (root.is_leaf)
         leaf_is_output_[root.id] = 1;
@@ -243,6 +286,7 @@ class Planner {
 
   void assign_memory() {
     ArenaPlanner arena;
+    for (HostLeaf& leaf : plan_->host_leaves) leaf.offset = arena.allocate(leaf.bytes);
     std::vector<std::vector<std::uint32_t>> dying(drafts_.size());
     for (std::uint32_t b = 0; b < buffers_.size(); ++b) {
       Buffer& buffer = buffers_[b];
@@ -270,6 +314,10 @@ class Planner {
 
   Address address_of(const Place& place, DType dtype) const {
     const auto offset = static_cast<std::uint64_t>(place.layout.offset) * size_of(dtype);
+    if (place.root.is_leaf && host_leaf_[place.root.id] != none) {
+      const HostLeaf& leaf = plan_->host_leaves[host_leaf_[place.root.id]];
+      return {0, leaf.offset + offset - static_cast<std::uint64_t>(leaf.first)};
+    }
     if (place.root.is_leaf) return {plan_->leaf_base(place.root.id), offset};
     const Buffer& buffer = buffers_[representative(place.root.id)];
     if (buffer.leaf != none) return {plan_->leaf_base(buffer.leaf), offset};
@@ -284,7 +332,7 @@ class Planner {
         step.inputs.push_back(address_of(places_[input], dtype_of_place(input)));
       step.output = address_of({{false, drafts_[s].output}, {}}, DType::u8);
     }
-    for (std::uint32_t o : graph().outputs)
+    for (std::uint32_t o : output_places_)
       plan_->outputs.push_back({address_of({places_[o].root, {}}, DType::u8).base, places_[o].layout});
   }
 
@@ -293,6 +341,8 @@ class Planner {
   std::vector<Place> places_;              // of nodes, then of inserted copies
   std::vector<std::uint32_t> contiguous_;  // a place -> the place of its row-major copy
   std::vector<DType> extra_dtypes_;        // of the inserted copies
+  std::vector<std::uint32_t> host_leaf_;   // a leaf -> its number among the plan's host leaves
+  std::vector<std::uint32_t> output_places_;
   std::vector<Buffer> buffers_;
   std::vector<DraftStep> drafts_;
   std::vector<char> leaf_is_output_;

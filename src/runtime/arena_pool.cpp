@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
-#include "core/allocate.h"
+#include "backend/backend.h"
 #include "wick/error.h"
 
 namespace wick {
@@ -40,10 +41,12 @@ class Pool {
     std::lock_guard lock(mutex_);
     dropped.swap(free_);
   }
-  static Pool& instance() {
+  static Pool& of(const Backend& backend) {
     // Never destroyed: a worker may still run when the process ends.
-    static Pool& pool = *new Pool;
-    return pool;
+    static auto& pools = *new std::unordered_map<const Backend*, Pool>;
+    static std::mutex mutex;
+    std::lock_guard lock(mutex);
+    return pools[&backend];
   }
 
  private:
@@ -54,21 +57,22 @@ class Pool {
 
 }  // namespace
 
-ArenaLease::ArenaLease(std::uint64_t bytes, std::uint64_t planned_bytes) {
+ArenaLease::ArenaLease(const Backend& backend, std::uint64_t bytes, std::uint64_t planned_bytes)
+    : backend_(backend) {
   if (bytes == 0) return;
-  block_ = Pool::instance().take(bytes);
+  block_ = Pool::of(backend).take(bytes);
   if (block_) return;
   try {
-    block_ = allocate_host(bytes);
+    block_ = backend.allocate(bytes);
   } catch (const MemoryError& e) {
     throw MemoryError(fmt::format("{} (this evaluation plans {} bytes)", e.what(), planned_bytes));
   }
 }
 
 ArenaLease::~ArenaLease() {
-  if (block_) Pool::instance().give(std::move(block_));
+  if (block_) Pool::of(backend_).give(std::move(block_));
 }
 
-void release_idle_arenas() { Pool::instance().clear(); }
+void release_idle_arenas(const Backend& backend) { Pool::of(backend).clear(); }
 
 }  // namespace wick

@@ -8,11 +8,13 @@
 
 namespace wick {
 
+class Backend;
+
 /// Scratch memory of one run of a plan, taken from a small process-wide pool and returned to it.
 class ArenaLease {
  public:
   /// `planned_bytes` goes into the error message. Throws MemoryError.
-  ArenaLease(std::uint64_t bytes, std::uint64_t planned_bytes);
+  ArenaLease(const Backend& backend, std::uint64_t bytes, std::uint64_t planned_bytes);
   ~ArenaLease();
   ArenaLease(const ArenaLease&) = delete;
   ArenaLease& operator=(const ArenaLease&) = delete;
@@ -20,10 +22,11 @@ class ArenaLease {
   std::byte* data() const noexcept { return block_ ? block_->data() : nullptr; }
 
  private:
+  const Backend& backend_;
   std::shared_ptr<Storage> block_;
 };
 
 /// Frees the arenas that no run uses.
-void release_idle_arenas();
+void release_idle_arenas(const Backend& backend);
 
 }  // namespace wick

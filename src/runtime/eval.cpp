@@ -1,11 +1,11 @@
 #include "wick/eval.h"
 
+#include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <optional>
 
+#include "backend/backend.h"
 #include "backend/threads.h"
-#include "core/allocate.h"
 #include "graph/record.h"
 #include "ops/copy.h"
 #include "runtime/evaluation.h"
@@ -16,6 +16,27 @@
 
 namespace wick {
 namespace {
+
+/// Calls f with the outputs of each device; those of the host come first.
+template <typename F>
+void for_each_device(std::vector<Tensor> outputs, const F& f) {
+  while (!outputs.empty()) {
+    const auto host =
+        std::find_if(outputs.begin(), outputs.end(), [](const Tensor& t) { return t.device() == cpu; });
+    const Device device = host == outputs.end() ? outputs.front().device() : cpu;
+    const auto others = std::stable_partition(outputs.begin(), outputs.end(),
+                                              [&](const Tensor& t) { return t.device() == device; });
+    const std::vector<Tensor> rest(others, outputs.end());
+    outputs.erase(others, outputs.end());
+    f(outputs);
+    outputs = rest;
+  }
+}
+
+bool on_one_device(std::span<const Tensor> outputs) {
+  return std::all_of(outputs.begin(), outputs.end(),
+                     [&](const Tensor& t) { return t.device() == outputs[0].device(); });
+}
 
 std::vector<Tensor> without_value(std::span<const Tensor> outputs) {
   std::vector<Tensor> open;
@@ -43,6 +64,15 @@ std::shared_ptr<Completion> over(std::span<const Tensor> outputs) {
   return completion;
 }
 
+void eval_here(std::span<const Tensor> open, History history) {
+  if (open.empty()) return;
+  BoundEvaluation evaluation(open, history);
+  evaluation.allocate();
+  evaluation.execute();
+  evaluation.publish(nullptr);
+  evaluation.forget_history();
+}
+
 struct EvaluationWork final : Work {
   explicit EvaluationWork(std::vector<std::shared_ptr<Completion>> earlier) : awaited(std::move(earlier)) {}
   void run() override {
@@ -60,13 +90,10 @@ struct EvaluationWork final : Work {
 
 void eval(std::span<const Tensor> outputs, History history) {
   const std::vector<Tensor> open = without_value(outputs);
-  if (!open.empty()) {
-    BoundEvaluation evaluation(open, history);
-    evaluation.allocate();
-    evaluation.execute();
-    evaluation.publish(nullptr);
-    evaluation.forget_history();
-  }
+  if (on_one_device(open))
+    eval_here(open, history);
+  else
+    for_each_device(open, [&](const std::vector<Tensor>& part) { eval_here(part, history); });
   wait_for(outputs);
 }
 
@@ -83,6 +110,14 @@ Evaluation eval_async(std::span<const Tensor> outputs, const Stream& stream, His
       pending.push_back(value->completion);
   }
   if (open.empty() && pending.size() <= 1) return Evaluation(pending.empty() ? over(outputs) : pending[0]);
+
+  if (!on_one_device(open)) {
+    std::vector<Evaluation> parts;
+    for_each_device({outputs.begin(), outputs.end()}, [&](const std::vector<Tensor>& part) {
+      parts.push_back(eval_async(part, stream, history));
+    });
+    return when_all(parts);
+  }
 
   StreamQueue& queue = stream.queue();
   queue.wait_for_room();
@@ -184,7 +219,29 @@ void Tensor::copy_bytes(std::span<std::byte> out) const {
   }
   const std::byte* from =
       value.storage->data() + value.layout.offset * static_cast<std::int64_t>(size_of(node_->dtype()));
-  if (!out.empty()) std::memcpy(out.data(), from, out.size());
+  backend_for(node_->device()).download(from, out.data(), out.size());
+}
+
+Tensor Tensor::to(Device device) const {
+  if (checked().device() == device) return *this;
+  std::vector<std::byte> bytes;
+  const Backend& backend = backend_for(device);
+  auto storage = backend.allocate(this->bytes());
+  eval();
+  const Value& value = *node_->value();
+  const bool as_it_lies = node_->device() == cpu && value.layout.is_contiguous();
+  const std::byte* from =
+      as_it_lies
+          ? value.storage->data() + value.layout.offset * static_cast<std::int64_t>(size_of(node_->dtype()))
+          : nullptr;
+  if (!as_it_lies) {
+    bytes.resize(this->bytes());
+    copy_bytes(bytes);
+    from = bytes.data();
+  }
+  backend.upload(from, storage->data(), this->bytes());
+  return Tensor(Node::make_data({std::move(storage), Layout::contiguous(shape()), nullptr}, dtype(), device,
+                                node_->where()));
 }
 
 EagerScope::EagerScope() : previous_(record_hook() != nullptr) {
@@ -195,9 +252,9 @@ EagerScope::~EagerScope() {
 }
 
 PlanCacheStats plan_cache_stats() { return PlanCache::instance().stats(); }
-std::uint64_t peak_bytes() { return peak_held_bytes(); }
-void reset_peak_bytes() { reset_peak_held_bytes(); }
-std::uint64_t kept_memory_bytes() { return kept_bytes(); }
-void release_kept_memory() { release_kept_bytes(); }
+std::uint64_t peak_bytes(Device device) { return backend_for(device).memory_use().peak; }
+void reset_peak_bytes(Device device) { backend_for(device).reset_peak(); }
+std::uint64_t kept_memory_bytes(Device device) { return backend_for(device).memory_use().kept; }
+void release_kept_memory(Device device) { backend_for(device).release_kept_memory(); }
 
 }  // namespace wick

@@ -63,7 +63,8 @@ std::vector<char> BoundEvaluation::donated_leaves() const {
     if (!walk_.is_leaf(i) || pinned[i] || is_output[i]) continue;
     const Value& value = *node.value();
     // A value still being computed may be donated too: execution waits for it before it writes.
-    donated[i] = value.storage->writable() && Storage::held_once(value.storage) && value.layout.offset == 0 &&
+    donated[i] = node.device() == device() && value.storage->writable() &&
+                 Storage::held_once(value.storage) && value.layout.offset == 0 &&
                  value.layout.is_contiguous();
   }
   return donated;
@@ -73,15 +74,15 @@ void BoundEvaluation::find_plan() {
   std::string key = plan_key(walk_, donated_);
   plan_ = PlanCache::instance().find(key);
   if (plan_) return;
-  const Backend& backend = backend_for(walk_.order.front()->device());
+  const Backend& backend = backend_for(device());
   Graph graph = optimize(snapshot(walk_, donated_), {backend, DecomposeScope::active()});
   plan_ = make_plan(std::move(graph), backend);
   PlanCache::instance().insert(std::move(key), plan_);
 }
 
 void BoundEvaluation::allocate() {
-  require_memory(*plan_);
   const Backend& backend = backend_for(plan_->graph.device);
+  require_memory(*plan_, backend);
   results_.reserve(plan_->result_bytes.size());
   try {
     for (std::uint64_t bytes : plan_->result_bytes) results_.push_back(backend.allocate(bytes));
@@ -101,7 +102,8 @@ void BoundEvaluation::execute() {
   bases.reserve(1 + leaves_.size() + results_.size());
   for (const Value* leaf : leaves_)
     if (leaf->completion) leaf->completion->wait();
-  const ArenaLease arena(plan_->arena_bytes, plan_->peak_bytes());
+  const Backend& backend = backend_for(plan_->graph.device);
+  const ArenaLease arena(backend, plan_->arena_bytes, plan_->peak_bytes());
   bases.push_back(arena.data());
   bases.insert(bases.end(), leaf_data_.begin(), leaf_data_.end());
   for (const auto& result : results_) bases.push_back(result->data());

@@ -37,6 +37,7 @@ class BoundEvaluation {
   void release_outputs();
 
  private:
+  Device device() const { return outputs_.front().device(); }
   void find_plan();
   std::vector<char> donated_leaves() const;
 

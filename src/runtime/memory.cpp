@@ -6,7 +6,6 @@
 #include <limits>
 #include <vector>
 
-#include "core/allocate.h"
 #include "runtime/arena_pool.h"
 #include "runtime/evaluation.h"
 #include "wick/error.h"
@@ -29,19 +28,31 @@ std::optional<std::uint64_t> memory_limit() noexcept {
   return bytes == unlimited ? std::nullopt : std::optional(bytes);
 }
 
-void require_memory(const Plan& plan) {
+void require_memory(const Plan& plan, const Backend& backend) {
   const std::uint64_t most = limit.load(std::memory_order_relaxed);
-  if (most == unlimited) return;
   const std::uint64_t wanted = plan.peak_bytes();
-  if (held_bytes() + wanted <= most) return;
-  release_idle_arenas();
-  const std::uint64_t held = held_bytes();
-  if (held + wanted <= most) return;
-  throw MemoryError(fmt::format(
-      "this evaluation plans {} bytes (temporaries {}, results {}) and {} bytes are held, beyond the limit "
-      "of "
-      "{} bytes; compute in smaller parts (a smaller batch, shorter sequences) or raise the limit",
-      wanted, plan.arena_bytes, wanted - plan.arena_bytes, held, most));
+  const auto fits = [&](const MemoryUse& use) {
+    return (most == unlimited || use.held + wanted <= most) &&
+           (use.free == unlimited || wanted <= use.free + use.kept);
+  };
+  if (most == unlimited && plan.graph.device == cpu) return;
+  if (fits(backend.memory_use())) return;
+  release_idle_arenas(backend);
+  const MemoryUse use = backend.memory_use();
+  if (fits(use)) return;
+  const std::string plans =
+      fmt::format("this evaluation plans {} bytes (temporaries {}, results {}) and {} bytes are held", wanted,
+                  plan.arena_bytes, wanted - plan.arena_bytes, use.held);
+  if (most != unlimited && use.held + wanted > most)
+    throw MemoryError(fmt::format(
+        "{}, beyond the limit of {} bytes; compute in smaller parts (a smaller batch, shorter sequences) or "
+        "raise the limit",
+        plans, most));
+  throw MemoryError(
+      fmt::format("{}, but {} has {} bytes free; compute in smaller parts (a smaller batch, shorter "
+                  "sequences) or keep fewer "
+                  "intermediate results (gradient checkpointing)",
+                  plans, plan.graph.device.str(), use.free + use.kept));
 }
 
 PlannedMemory plan_memory(std::span<const Tensor> outputs) {

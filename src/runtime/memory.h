@@ -4,7 +4,7 @@
 
 namespace wick {
 
-/// Throws MemoryError when `plan` does not fit under the memory limit.
-void require_memory(const Plan& plan);
+/// Throws MemoryError when `plan` fits neither under the memory limit nor into the memory of its device.
+void require_memory(const Plan& plan, const Backend& backend);
 
 }  // namespace wick

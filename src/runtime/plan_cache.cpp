@@ -21,6 +21,10 @@ class KeyWriter {
   void put(const T& value) {
     put(&value, sizeof(T));
   }
+  void put(Device device) {
+    put(device.kind);
+    put(device.index);
+  }
   void put(const void* bytes, std::size_t count) {
     if (count == 0) return;  // there may be no address then
     std::memcpy(key_.data() + used_, bytes, count);
@@ -34,6 +38,7 @@ class KeyWriter {
 };
 
 void put_leaf(KeyWriter& key, const Node& node, char donated) {
+  key.put(node.device());
   const Layout& layout = node.value()->layout;
   key.put(static_cast<const Op*>(nullptr));
   key.put(node.dtype());
@@ -92,7 +97,7 @@ std::string plan_key(const Walk& walk, const std::vector<char>& donated) {
   key.put(threads());
   key.put(DecomposeScope::active());
   key.put(disabled_passes());
-  if (!walk.order.empty()) key.put(walk.order.front()->device());
+  if (!walk.roots.empty()) key.put(walk.order[walk.roots[0]]->device());
   for (std::size_t i = 0; i < walk.order.size(); ++i) {
     const Node& node = *walk.order[i];
     if (walk.is_leaf(i)) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "backend/backend.h"
 #include "core/allocate.h"
 #include "runtime/arena_pool.h"
 #include "wick/error.h"
@@ -14,7 +15,7 @@ namespace {
 
 class MemoryLimit : public testing::Test {
  protected:
-  MemoryLimit() { release_idle_arenas(); }
+  MemoryLimit() { release_idle_arenas(cpu_backend()); }
   ~MemoryLimit() override { set_memory_limit(std::nullopt); }
 };
 

@@ -1,8 +1,9 @@
+#include <cstring>
+#include <limits>
 #include <unordered_map>
 
 #include "backend/cpu/kernels.h"
 #include "core/allocate.h"
-#include "wick/error.h"
 
 namespace wick {
 namespace {
@@ -25,6 +26,18 @@ class CpuBackend final : public Backend {
     return cpu_kernels::can_group(op, inputs, output);
   }
   std::shared_ptr<Storage> allocate(std::size_t bytes) const override { return allocate_host(bytes); }
+  void upload(const void* host, std::byte* to, std::size_t bytes) const override {
+    if (bytes > 0) std::memcpy(to, host, bytes);
+  }
+  void download(const std::byte* from, void* host, std::size_t bytes) const override {
+    if (bytes > 0) std::memcpy(host, from, bytes);
+  }
+  std::unique_ptr<Program> make_program(std::span<const Step>) const override { return nullptr; }
+  MemoryUse memory_use() const override {
+    return {held_bytes(), kept_bytes(), peak_held_bytes(), std::numeric_limits<std::uint64_t>::max()};
+  }
+  void reset_peak() const override { reset_peak_held_bytes(); }
+  void release_kept_memory() const override { release_kept_bytes(); }
 
  private:
   std::unordered_map<std::string_view, const KernelEntry*> entries_;
@@ -32,11 +45,9 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-const Backend& backend_for(Device device) {
-  static const CpuBackend& cpu_backend =
-      *new CpuBackend;  // never destroyed: workers may outlive static objects
-  if (device.kind == DeviceKind::cpu) return cpu_backend;
-  throw DeviceError("this build has no backend for " + device.str() + "; it has cpu");
+const Backend& cpu_backend() {
+  static const CpuBackend& backend = *new CpuBackend;  // never destroyed: workers may outlive static objects
+  return backend;
 }
 
 }  // namespace wick

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+namespace wick::cuda {
+
+/// Throws DeviceError that says what was being done, and what CUDA says of it, unless `status` is success.
+/// After an error that leaves the device unusable, every call says so.
+void check(cudaError_t status, const char* doing);
+
+/// The same for a kernel that was launched.
+inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
+
+}  // namespace wick::cuda

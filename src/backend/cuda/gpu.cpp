@@ -1,0 +1,99 @@
+#include "backend/cuda/gpu.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+
+#include "backend/cuda/backend.h"
+#include "backend/cuda/check.h"
+
+namespace wick::cuda {
+namespace {
+
+/// GPUs older than this have neither bf16 arithmetic nor asynchronous copies to shared memory.
+constexpr int oldest_capability = 80;
+
+int count_gpus() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    (void)cudaGetLastError();
+    return 0;
+  }
+  return count < most_gpus ? count : most_gpus;
+}
+
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "reading a GPU's attributes");
+  return value;
+}
+
+int capability_of(int device) {
+  return 10 * attribute(cudaDevAttrComputeCapabilityMajor, device) +
+         attribute(cudaDevAttrComputeCapabilityMinor, device);
+}
+
+std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+
+/// An attribute of the current GPU, read once: 0 is "not read yet".
+int cached(std::array<std::atomic<int>, most_gpus>& values, int (*read)(int)) {
+  int device = 0;
+  check(cudaGetDevice(&device), "asking for the current GPU");
+  auto& value = values[static_cast<std::size_t>(device)];
+  if (value == 0) value = read(device);
+  return value;
+}
+
+}  // namespace
+
+GpuScope::GpuScope(int device) {
+  check(cudaGetDevice(&previous_), "asking for the current GPU");
+  if (previous_ != device) check(cudaSetDevice(device), "choosing a GPU");
+}
+GpuScope::~GpuScope() { cudaSetDevice(previous_); }
+
+int compute_capability() {
+  static std::array<std::atomic<int>, most_gpus> values{};
+  return cached(values, capability_of);
+}
+
+int multiprocessors() {
+  static std::array<std::atomic<int>, most_gpus> values{};
+  return cached(values, [](int device) { return attribute(cudaDevAttrMultiProcessorCount, device); });
+}
+
+std::vector<DeviceInfo> devices() {
+  std::vector<DeviceInfo> list;
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) return list;
+  for (int i = 0; i < count_gpus(); ++i) {
+    cudaDeviceProp properties{};
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess || capability_of(i) < oldest_capability)
+      continue;
+    list.push_back({Device{DeviceKind::cuda, static_cast<std::int16_t>(i)}, properties.name,
+                    fmt::format("compute capability {}.{}", properties.major, properties.minor),
+                    properties.totalGlobalMem, 0, "for CUDA " + version_text(driver)});
+  }
+  return list;
+}
+
+std::string problem() {
+  if (!devices().empty()) return {};
+  int driver = 0;
+  int runtime = 0;
+  (void)cudaDriverGetVersion(&driver);
+  (void)cudaRuntimeGetVersion(&runtime);
+  if (driver == 0)
+    return "No NVIDIA driver is loaded: install one for CUDA " + version_text(runtime) +
+           " or newer, and see whether nvidia-smi lists the GPU.";
+  if (driver / 1000 < runtime / 1000)
+    return fmt::format("The NVIDIA driver is for CUDA {}, this build needs one for CUDA {} or newer.",
+                       version_text(driver), version_text(runtime));
+  if (count_gpus() == 0)
+    return "The NVIDIA driver is there but shows no GPU: see nvidia-smi and CUDA_VISIBLE_DEVICES.";
+  return fmt::format("The GPUs here are older than compute capability {}.{}, the oldest that Wick uses.",
+                     oldest_capability / 10, oldest_capability % 10);
+}
+
+}  // namespace wick::cuda

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+
+#include "core/small_vector.h"
+
+namespace wick {
+
+class Kernel;
+
+/// An address that becomes known when a plan runs: a byte offset from one of its bases.
+struct Address {
+  std::uint32_t base = 0;
+  std::uint64_t offset = 0;
+};
+
+/// One prepared kernel and its operands.
+struct Step {
+  std::unique_ptr<Kernel> kernel;
+  SmallVector<Address, 3> inputs;
+  Address output;
+  Address scratch;
+  std::uint32_t node = 0;  ///< position in Plan::graph, for messages and profiles
+};
+
+/// Bytes of the host's memory that go to a device's.
+struct Transfer {
+  const void* host = nullptr;
+  std::byte* to = nullptr;
+  std::size_t bytes = 0;
+};
+
+/// What a step found wrong with its data, and which step it was.
+struct StepFault {
+  std::uint32_t step = 0;
+  std::exception_ptr error;
+};
+
+/// The steps of a plan made ready as a whole, where a backend runs them better so than one by one.
+/// Thread-safe.
+class Program {
+ public:
+  virtual ~Program() = default;
+  /// Makes the transfers, then runs all steps; returns when the results are there. `bases` as for Plan::run.
+  /// Throws StepFault for bad data, other errors as they are.
+  virtual void run(std::span<std::byte* const> bases, std::span<const Transfer> transfers) const = 0;
+};
+
+}  // namespace wick
