@@ -32,10 +32,11 @@ struct LoraLayer {
 class LoraAdapter {
  public:
   /// A fresh adapter for `model`: A kaiming-uniform (a = sqrt(5), that is, uniform in +-1/sqrt(in)), B zero,
-  /// as PEFT initialises them. Throws AdapterError when the configuration names no layer of the model.
+  /// as PEFT initialises them. On the model's device. Throws AdapterError when the configuration names no
+  /// layer of the model.
   static LoraAdapter create(const Model& model, const LoraConfig& config, std::uint64_t seed);
   /// Reads a PEFT directory (adapter_config.json, adapter_model.safetensors). Refused whole, with every
-  /// mismatch listed (AdapterError), when it does not fit the model.
+  /// mismatch listed (AdapterError), when it does not fit the model. On the model's device.
   static LoraAdapter load(const std::filesystem::path& directory, const Model& model);
   /// Writes a PEFT directory; atomic, file by file.
   void save(const std::filesystem::path& directory) const;

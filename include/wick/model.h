@@ -47,13 +47,17 @@ class Model {
   /// Reads config.json and the weights of `directory` (single or sharded safetensors, mapped, not copied).
   /// With `dtype`, weights of another floating dtype are converted. Throws ConfigError for what is not
   /// supported, FormatError that lists tensors that are missing, of wrong shape, or left over.
-  static Model load(const std::filesystem::path& directory, std::optional<DType> dtype = {});
+  /// The parameters lie on `device`, and so do caches and adapters made for the model.
+  static Model load(const std::filesystem::path& directory, std::optional<DType> dtype = {},
+                    Device device = cpu);
   /// Random weights as the Hugging Face classes initialise them: normal with standard deviation
   /// `initializer_range` (config), norms 1, biases 0. Reproducible from the seed.
-  static Model random(const ModelConfig& config, std::uint64_t seed, DType dtype = DType::f32);
+  static Model random(const ModelConfig& config, std::uint64_t seed, DType dtype = DType::f32,
+                      Device device = cpu);
 
   const ModelConfig& config() const noexcept { return config_; }
   DType dtype() const noexcept { return dtype_; }
+  Device device() const noexcept { return device_; }
 
   /// Parameters by name.
   const std::map<std::string, Tensor>& parameters() const noexcept { return parameters_; }
@@ -81,9 +85,10 @@ class Model {
   void save(const std::filesystem::path& directory, std::optional<DType> dtype = {}) const;
 
  private:
-  Model(const ModelConfig& config, DType dtype);
+  Model(const ModelConfig& config, DType dtype, Device device);
   ModelConfig config_;
   DType dtype_ = DType::f32;
+  Device device_;
   std::map<std::string, Tensor> parameters_;
   std::vector<LinearModule> modules_;
   struct RopeTables;

@@ -27,12 +27,12 @@ struct Options {
 };
 
 void run(const Options& options) {
-  options.compute.apply();
+  const Device device = options.compute.apply();
   if (options.seq_len < 0)
     throw ArgumentError(fmt::format("--seq-len must be at least 1, not {}", options.seq_len));
   std::optional<DType> dtype;
   if (!options.dtype.empty()) dtype = parse_floating_dtype("--dtype", options.dtype);
-  const Model model = Model::load(options.model, dtype);
+  const Model model = Model::load(options.model, dtype, device);
   std::optional<LoraAdapter> adapter;
   if (!options.adapter.empty()) adapter = LoraAdapter::load(options.adapter, model);
   const LoraAdapter* used = adapter ? &*adapter : nullptr;

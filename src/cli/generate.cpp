@@ -30,12 +30,12 @@ void write_text(const std::string& text) {
 }
 
 void run(const Options& options) {
-  options.compute.apply();
+  const Device device = options.compute.apply();
   std::optional<DType> dtype;
   if (!options.dtype.empty()) dtype = parse_floating_dtype("--dtype", options.dtype);
   options.generate.sampling.validate();
   const Tokenizer tokenizer = Tokenizer::from_directory(options.model);
-  const Model model = Model::load(options.model, dtype);
+  const Model model = Model::load(options.model, dtype, device);
   std::optional<LoraAdapter> adapter;
   if (!options.adapter.empty()) adapter = LoraAdapter::load(options.adapter, model);
   const std::vector<std::int32_t> ids = tokenizer.encode(options.prompt);

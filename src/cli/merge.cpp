@@ -20,11 +20,11 @@ struct Options {
 };
 
 void run(const Options& options) {
-  options.compute.apply();
+  const Device device = options.compute.apply();
   std::optional<DType> dtype;
   if (!options.dtype.empty()) dtype = parse_floating_dtype("--dtype", options.dtype);
   require_new_directory("--out", options.out);
-  Model model = Model::load(options.model);
+  Model model = Model::load(options.model, {}, device);
   merge(model, LoraAdapter::load(options.adapter, model));
   model.save(options.out, dtype);
   copy_tokenizer_files(options.model, options.out);

@@ -11,7 +11,8 @@
 namespace wick::cli {
 
 void ComputeOptions::add_to(CLI::App& command) {
-  command.add_option("--device", device, "Device to compute on; `wick devices` lists them")
+  command
+      .add_option("--device", device, "Device to compute on: cpu, cuda, cuda:1; `wick devices` lists them")
       ->capture_default_str();
   command.add_option("--threads", threads, "Threads to compute with (default: all cores)");
   command
@@ -20,10 +21,11 @@ void ComputeOptions::add_to(CLI::App& command) {
       ->transform(CLI::AsSizeValue(false));
 }
 
-void ComputeOptions::apply() const {
-  device_from_name(device);
+Device ComputeOptions::apply() const {
+  const Device chosen = device_from_name(device);
   if (threads != 0) set_threads(threads);
   if (memory_limit != 0) set_memory_limit(memory_limit);
+  return chosen;
 }
 
 CLI::Validator not_negative() {

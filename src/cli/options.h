@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "wick/device.h"
 #include "wick/dtype.h"
 
 namespace wick::cli {
@@ -15,8 +16,8 @@ struct ComputeOptions {
   std::uint64_t memory_limit = 0;  // 0: none
 
   void add_to(CLI::App& command);
-  /// Makes them hold. Throws DeviceError, ArgumentError.
-  void apply() const;
+  /// Makes them hold, and returns the device. Throws DeviceError, ArgumentError.
+  Device apply() const;
 };
 
 /// Refuses a minus sign, which CLI11 wraps around for unsigned flags.

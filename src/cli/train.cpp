@@ -112,7 +112,7 @@ class Reporter {
   ProgressBar bar_;
 };
 
-Model load_model(const Options& options) {
+Model load_model(const Options& options, Device device) {
   std::optional<DType> dtype;
   if (options.train.full) dtype = DType::f32;
   if (!options.dtype.empty()) {
@@ -121,10 +121,10 @@ Model load_model(const Options& options) {
       throw ArgumentError(
           "--full trains f32 weights; leave --dtype out, and choose what is written with --save-dtype");
   }
-  if (!options.init_random) return Model::load(options.model, dtype);
+  if (!options.init_random) return Model::load(options.model, dtype, device);
   if (!options.train.full) throw ArgumentError("--init-random makes sense with --full only");
   return Model::random(ModelConfig::from_file(std::filesystem::path(options.model) / "config.json"),
-                       options.train.seed, DType::f32);
+                       options.train.seed, DType::f32, device);
 }
 
 LoraAdapter make_adapter(const Options& options, const Model& model) {
@@ -141,7 +141,7 @@ LoraAdapter make_adapter(const Options& options, const Model& model) {
 }
 
 void run(Options options) {
-  options.compute.apply();
+  const Device device = options.compute.apply();
   options.train.shuffle = !options.no_shuffle;
   if (options.train.full && !options.init_adapter.empty())
     throw ArgumentError("--full trains the model itself; it takes no --init-adapter");
@@ -150,7 +150,7 @@ void run(Options options) {
   if (options.train.full && !options.train.resume) require_new_directory("--out", options.train.out);
 
   schedule_from_name(options.train.schedule);
-  Model model = load_model(options);
+  Model model = load_model(options, device);
   if (options.seq_len < 0)
     throw ArgumentError(fmt::format("--seq-len must be at least 1, not {}", options.seq_len));
   options.train.seq_len = options.seq_len > 0

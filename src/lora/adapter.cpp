@@ -41,6 +41,10 @@ LoraAdapter LoraAdapter::create(const Model& model, const LoraConfig& config, st
     throw AdapterError("target_modules names no linear layer of the model; layer 0 has:" + names);
   }
   eval(all, History::drop);
+  for (auto& [name, layer] : adapter.layers_) {
+    layer.a = layer.a.to(model.device());
+    layer.b = layer.b.to(model.device());
+  }
   return adapter;
 }
 

@@ -77,6 +77,10 @@ LoraAdapter LoraAdapter::load(const std::filesystem::path& directory, const Mode
     for (const std::string& p : problems) text += "\n  " + p;
     throw AdapterError(text);
   }
+  for (auto& [name, layer] : adapter.layers_) {
+    layer.a = layer.a.to(model.device());
+    layer.b = layer.b.to(model.device());
+  }
   return adapter;
 }
 

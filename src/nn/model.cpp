@@ -39,13 +39,14 @@ struct Model::RopeTables {
   std::map<std::int64_t, std::pair<Tensor, Tensor>> by_count;
 };
 
-Model::Model(const ModelConfig& config, DType dtype)
+Model::Model(const ModelConfig& config, DType dtype, Device device)
     : config_(config),
       dtype_(dtype),
+      device_(device),
       modules_(linear_module_specs(config)),
       rope_tables_(std::make_shared<RopeTables>()) {}
 
-Model Model::load(const std::filesystem::path& directory, std::optional<DType> dtype) {
+Model Model::load(const std::filesystem::path& directory, std::optional<DType> dtype, Device device) {
   if (dtype && !is_floating(*dtype))
     throw ArgumentError(
         fmt::format("a model cannot be loaded as {}; choose f32, bf16 or f16", name_of(*dtype)));
@@ -78,7 +79,7 @@ Model Model::load(const std::filesystem::path& directory, std::optional<DType> d
     throw FormatError(
         fmt::format("{}: the weights do not fit config.json:{}", directory.string(), listed(problems)));
 
-  Model model(config, dtype.value_or(found.at("model.embed_tokens.weight")->dtype));
+  Model model(config, dtype.value_or(found.at("model.embed_tokens.weight")->dtype), device);
   std::vector<Tensor> converted;
   for (const ParameterSpec& spec : specs) {
     const TensorInfo& info = *found.at(spec.name);
@@ -87,11 +88,12 @@ Model Model::load(const std::filesystem::path& directory, std::optional<DType> d
     model.parameters_[spec.name] = value;
   }
   eval(converted, History::drop);
+  for (auto& [name, value] : model.parameters_) value = value.to(device);
   return model;
 }
 
-Model Model::random(const ModelConfig& config, std::uint64_t seed, DType dtype) {
-  Model model(config, dtype);
+Model Model::random(const ModelConfig& config, std::uint64_t seed, DType dtype, Device device) {
+  Model model(config, dtype, device);
   std::vector<Tensor> all;
   std::uint64_t stream = 0;
   for (const ParameterSpec& spec : parameter_specs(config)) {
@@ -109,6 +111,7 @@ Model Model::random(const ModelConfig& config, std::uint64_t seed, DType dtype) 
     all.push_back(model.parameters_[spec.name]);
   }
   eval(all, History::drop);
+  for (auto& [name, value] : model.parameters_) value = value.to(device);
   return model;
 }
 
@@ -128,7 +131,10 @@ void Model::set_parameter(const std::string& name, Tensor value) {
 std::pair<Tensor, Tensor> Model::rope_tables_for(std::int64_t count) const {
   std::lock_guard lock(rope_tables_->mutex);
   auto& tables = rope_tables_->by_count[count];
-  if (!tables.first.defined()) tables = rope_tables(config_, count);
+  if (!tables.first.defined()) {
+    const auto [cos, sin] = rope_tables(config_, count);
+    tables = {cos.to(device_), sin.to(device_)};
+  }
   return tables;
 }
 
@@ -150,8 +156,8 @@ KvCache Model::make_cache(std::int64_t batch, std::int64_t capacity) const {
   for (std::int64_t i = 0; i < config_.layers; ++i) {
     // Through a copy each: every layer's cache needs storage of its own.
     const std::vector<std::byte> empty(static_cast<std::size_t>(shape.elements()) * size_of(dtype_));
-    cache.layers.push_back(
-        {Tensor::from_bytes(empty, shape, dtype_), Tensor::from_bytes(empty, shape, dtype_)});
+    cache.layers.push_back({Tensor::from_bytes(empty, shape, dtype_).to(device_),
+                            Tensor::from_bytes(empty, shape, dtype_).to(device_)});
   }
   return cache;
 }

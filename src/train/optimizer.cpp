@@ -33,8 +33,8 @@ AdamW::AdamW(AdamWOptions options, const std::vector<Tensor>& parameters) : opti
     if (p.dtype() != DType::f32)
       throw DTypeError(fmt::format("AdamW updates f32 parameters; one of those given is {}", p.str()));
     const std::vector<float> zero(static_cast<std::size_t>(p.elements()), 0.0F);
-    m_.push_back(Tensor::from(zero, p.shape()));
-    v_.push_back(Tensor::from(zero, p.shape()));
+    m_.push_back(Tensor::from(zero, p.shape()).to(p.device()));
+    v_.push_back(Tensor::from(zero, p.shape()).to(p.device()));
   }
 }
 

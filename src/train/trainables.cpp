@@ -73,7 +73,7 @@ std::vector<Tensor> read_tensors(const std::filesystem::path& file, const std::v
     if (info.dtype != like.at(i).dtype() || !(info.shape == like[i].shape()))
       throw FormatError(fmt::format("{}: {} is {}{}, this run needs {}", file.string(), names[i],
                                     name_of(info.dtype), info.shape.str(), like[i].str()));
-    values.push_back(Tensor::from_bytes(info.bytes, info.shape, info.dtype));
+    values.push_back(Tensor::from_bytes(info.bytes, info.shape, info.dtype).to(like[i].device()));
   }
   return values;
 }

@@ -36,7 +36,8 @@ class Trainables {
 /// Named f32 tensors in one safetensors file.
 void write_tensors(const std::filesystem::path& file, const std::vector<std::string>& names,
                    const std::vector<Tensor>& values);
-/// Reads them back, in the order of `names`, with the shapes of `like`. Throws FormatError.
+/// Reads them back, in the order of `names`, with the shapes and on the
+/// devices of `like`. Throws FormatError.
 std::vector<Tensor> read_tensors(const std::filesystem::path& file, const std::vector<std::string>& names,
                                  const std::vector<Tensor>& like);
 

@@ -205,7 +205,7 @@ class TrainingRun {
     metrics.epoch =
         static_cast<double>(state_.position.epoch) +
         static_cast<double>(state_.position.index) / static_cast<double>(batches_.batches_per_epoch());
-    metrics.peak_bytes = peak_bytes();
+    metrics.peak_bytes = peak_bytes(model_.device());
     if (validation_is_due()) metrics.valid_loss = validate();
     if (targets == 0) {
       ++state_.skipped;

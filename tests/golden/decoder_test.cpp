@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "support/test_device.h"
 #include "wick/eval.h"
 #include "wick/model.h"
 #include "wick/ops.h"
@@ -28,7 +29,7 @@ class GoldenDecoder : public ::testing::TestWithParam<const char*> {
     expected_ = Tensor::view_of(logits.bytes, logits.shape, logits.dtype, logits.owner);
   }
 
-  Model load() const { return Model::load(directory_, DType::f32); }
+  Model load() const { return Model::load(directory_, DType::f32, test::test_device()); }
 
   static float worst_difference(const Tensor& actual, const Tensor& expected) {
     EXPECT_EQ(actual.shape(), expected.shape());

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "golden/reference.h"
+#include "support/test_device.h"
 #include "wick/eval.h"
 #include "wick/generate.h"
 #include "wick/model.h"
@@ -33,7 +34,7 @@ class GoldenModel : public ::testing::TestWithParam<const char*> {
 // Logits were computed in float64 by transformers; f32 accumulation stays below 2e-4.
 TEST_P(GoldenModel, LogitsMatchHuggingFace) {
   WICK_NEEDS_REFERENCE();
-  const Model model = Model::load(model_directory());
+  const Model model = Model::load(model_directory(), {}, test::test_device());
   const Safetensors file = Safetensors::open(golden("_logits.safetensors"));
   const TensorInfo& ids = file.at("input_ids");
   const std::vector<float> expected = elements<float>(file.at("logits"));
@@ -49,7 +50,7 @@ TEST_P(GoldenModel, LogitsMatchHuggingFace) {
 // The same positions fed in pieces through the cache.
 TEST_P(GoldenModel, LogitsThroughTheCacheMatchToo) {
   WICK_NEEDS_REFERENCE();
-  const Model model = Model::load(model_directory());
+  const Model model = Model::load(model_directory(), {}, test::test_device());
   const Safetensors file = Safetensors::open(golden("_logits.safetensors"));
   const TensorInfo& info = file.at("input_ids");
   const std::vector<float> expected = elements<float>(file.at("logits"));
@@ -77,7 +78,7 @@ TEST_P(GoldenModel, LogitsThroughTheCacheMatchToo) {
 
 TEST_P(GoldenModel, GreedyIdsAndTextAreEqual) {
   WICK_NEEDS_REFERENCE();
-  const Model model = Model::load(model_directory());
+  const Model model = Model::load(model_directory(), {}, test::test_device());
   const Tokenizer tokenizer = Tokenizer::from_directory(model_directory());
   const nlohmann::json cases = nlohmann::json::parse(std::ifstream(golden("_greedy.json")));
   for (const auto& c : cases) {

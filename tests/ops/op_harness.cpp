@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "optimize/decompose_scope.h"
+#include "support/test_device.h"
 #include "wick/eval.h"
 #include "wick/grad.h"
 #include "wick/ops.h"
@@ -477,7 +478,7 @@ Tensor make_tensor(const Array& array, DType dtype) {
     using T = decltype(zero);
     const std::unique_ptr<T[]> data(new T[array.values.size()]);
     for (std::size_t i = 0; i < array.values.size(); ++i) data[i] = from_double<T>(array.values[i]);
-    return Tensor::from(std::span<const T>(data.get(), array.values.size()), array.shape);
+    return Tensor::from(std::span<const T>(data.get(), array.values.size()), array.shape).to(test_device());
   });
 }
 

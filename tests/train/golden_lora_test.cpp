@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "support/test_device.h"
 #include "train/train_step.h"
 #include "train/training_harness.h"
 #include "wick/eval.h"
@@ -32,7 +33,8 @@ class GoldenLora : public testing::TestWithParam<const char*> {
     run_ = reference_directory() / "golden" / GetParam();
     if (!fs::exists(run_)) GTEST_SKIP() << "the reference run " << run_ << " is absent";
     trace_ = nlohmann::json::parse(read_text(run_ / "trace.json"));
-    model_ = Model::load(reference_directory() / "models" / trace_["base"].get<std::string>(), DType::f32);
+    model_ = Model::load(reference_directory() / "models" / trace_["base"].get<std::string>(), DType::f32,
+                         test::test_device());
     adapter_ = LoraAdapter::load(run_ / "adapter_init", *model_);
     data_ = Dataset::load(run_ / "batches.safetensors", {});
     options_.steps = trace_["steps"];

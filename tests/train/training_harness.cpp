@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "support/test_device.h"
 #include "wick/safetensors.h"
 
 namespace wick {
@@ -44,7 +45,7 @@ Model tiny_model(std::uint64_t seed) {
   config.head_dim = 8;
   config.max_position_embeddings = 64;
   config.initializer_range = 0.2;
-  return Model::random(config, seed);
+  return Model::random(config, seed, DType::f32, test::test_device());
 }
 
 LoraAdapter tiny_adapter(const Model& model, double dropout) {
