@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/small_vector.h"
+#include "core/storage.h"
 #include "graph/elementwise_group.h"
 #include "graph/op.h"
 #include "graph/walk.h"
@@ -12,10 +13,12 @@
 namespace wick {
 
 /// Data that a graph starts from. The offset into its storage is bound when a plan runs, so it is 0 here.
+/// Constants come behind the leaves that are bound, and bring their data.
 struct GraphLeaf {
   Layout layout;
-  bool donated = false;  ///< its storage may be overwritten
-  bool on_host = false;  ///< lies in the host's memory, while the graph runs on another device
+  bool donated = false;               ///< its storage may be overwritten
+  bool on_host = false;               ///< lies in the host's memory, while the graph runs on another device
+  std::shared_ptr<Storage> constant;  ///< computed when the graph was optimised, for graphs of the CPU
 };
 
 /// One op of a snapshot. Inputs are positions of earlier nodes.

@@ -10,11 +10,14 @@
 #include "optimize/common_subexpressions.h"
 #include "optimize/dead_nodes.h"
 #include "optimize/decompose_scope.h"
+#include "optimize/fold_constants.h"
 #include "optimize/fuse_elementwise.h"
 #include "optimize/lower.h"
 #include "optimize/pass_selection.h"
 #include "optimize/print.h"
 #include "optimize/share_loss.h"
+#include "optimize/simplify.h"
+#include "optimize/sink_transposes.h"
 #include "optimize/verify.h"
 
 namespace wick {
@@ -23,7 +26,11 @@ namespace {
 constexpr std::array passes{
     Pass{"share-loss", &share_loss},
     Pass{"lower", &lower, true},
+    Pass{"fold-constants", &fold_constants},
+    Pass{"simplify", &simplify},
     Pass{"common-subexpressions", &eliminate_common_subexpressions},
+    Pass{"dead-nodes", &eliminate_dead_nodes},
+    Pass{"sink-transposes", &sink_transposes},
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{"fuse-elementwise", &fuse_elementwise},
 };

@@ -5,17 +5,12 @@
 
 namespace wick {
 
-std::uint32_t record_into(Rewriter& out, std::span<const std::uint32_t> inputs, SourceLocation where,
-                          const std::function<Tensor(Inputs)>& expression) {
-  const LazyScope lazy;
-  const LocationScope location(where);
-  std::vector<Tensor> stand_ins;
-  for (std::uint32_t i : inputs) {
-    const Spec& spec = out.result().nodes[i].spec;
-    stand_ins.emplace_back(
-        Node::make_data({nullptr, Layout::contiguous(spec.shape), nullptr}, spec.dtype, out.result().device));
-  }
-  const Tensor result = expression(stand_ins);
+Tensor stand_in(const Spec& spec, Device device) {
+  return Tensor(Node::make_data({nullptr, Layout::contiguous(spec.shape), nullptr}, spec.dtype, device));
+}
+
+std::uint32_t append_recorded(Rewriter& out, const Tensor& result, std::span<const Tensor> stand_ins,
+                              std::span<const std::uint32_t> positions, SourceLocation where) {
   const Walk parts = walk(std::span(&result, 1), WalkThrough::everything, stand_ins);
   std::vector<std::uint32_t> position(parts.order.size());
   for (std::size_t p = 0; p < parts.order.size(); ++p) {
@@ -24,7 +19,7 @@ std::uint32_t record_into(Rewriter& out, std::span<const std::uint32_t> inputs, 
       std::size_t k = 0;
       while (k < stand_ins.size() && stand_ins[k].node() != &part) ++k;
       if (k == stand_ins.size()) throw InternalError("a pass recorded data; it must be constants");
-      position[p] = inputs[k];
+      position[p] = positions[k];
       continue;
     }
     GraphNode node;
@@ -36,6 +31,16 @@ std::uint32_t record_into(Rewriter& out, std::span<const std::uint32_t> inputs, 
     position[p] = out.append(std::move(node));
   }
   return position[parts.roots[0]];
+}
+
+std::uint32_t record_into(Rewriter& out, std::span<const std::uint32_t> inputs, SourceLocation where,
+                          const std::function<Tensor(Inputs)>& expression) {
+  const LazyScope lazy;
+  const LocationScope location(where);
+  std::vector<Tensor> stand_ins;
+  for (std::uint32_t i : inputs)
+    stand_ins.push_back(stand_in(out.result().nodes[i].spec, out.result().device));
+  return append_recorded(out, expression(stand_ins), stand_ins, inputs, where);
 }
 
 }  // namespace wick

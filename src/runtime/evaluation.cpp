@@ -99,13 +99,15 @@ void BoundEvaluation::execute() {
   const ThreadsScope scope(threads_);
   use_configured_threads();
   std::vector<std::byte*> bases;
-  bases.reserve(1 + leaves_.size() + results_.size());
+  bases.reserve(1 + plan_->graph.leaves.size() + results_.size());
   for (const Value* leaf : leaves_)
     if (leaf->completion) leaf->completion->wait();
   const Backend& backend = backend_for(plan_->graph.device);
   const ArenaLease arena(backend, plan_->arena_bytes, plan_->peak_bytes());
   bases.push_back(arena.data());
   bases.insert(bases.end(), leaf_data_.begin(), leaf_data_.end());
+  for (std::size_t i = leaves_.size(); i < plan_->graph.leaves.size(); ++i)
+    bases.push_back(plan_->graph.leaves[i].constant->data());
   for (const auto& result : results_) bases.push_back(result->data());
   plan_->run(bases);
 }
@@ -116,8 +118,11 @@ void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {
     auto value = std::make_unique<Value>();
     value->layout = output.layout;
     value->completion = completion;
-    if (plan_->is_leaf_base(output.base)) {
-      const Value& leaf = *leaves_[output.base - 1];
+    const std::size_t number = output.base - std::size_t{1};
+    if (plan_->is_leaf_base(output.base) && number >= leaves_.size()) {
+      value->storage = plan_->graph.leaves[number].constant;
+    } else if (plan_->is_leaf_base(output.base)) {
+      const Value& leaf = *leaves_[number];
       value->storage = leaf.storage;
       value->layout.offset += leaf.layout.offset;
     } else {

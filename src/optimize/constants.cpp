@@ -1,0 +1,90 @@
+#include "optimize/constants.h"
+
+#include <algorithm>
+
+#include "backend/backend.h"
+#include "ops/copy.h"
+#include "wick/device.h"
+#include "wick/error.h"
+
+namespace wick {
+namespace {
+
+std::uint64_t bytes_of(const Spec& spec) {
+  return static_cast<std::uint64_t>(spec.shape.elements()) * size_of(spec.dtype);
+}
+
+Slot slot_of(const Spec& spec) { return {spec.dtype, Layout::contiguous(spec.shape)}; }
+
+}  // namespace
+
+ConstantValues::ConstantValues(const Graph& graph, std::uint64_t most_bytes)
+    : graph_(graph), backend_(backend_for(cpu)), known_(graph.nodes.size(), 0), values_(graph.nodes.size()) {
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const GraphNode& node = graph.nodes[i];
+    known_[i] = node.op && !node.group && bytes_of(node.spec) <= most_bytes &&
+                node.spec.shape.elements() > 0 &&
+                std::all_of(node.inputs.begin(), node.inputs.end(),
+                            [&](std::uint32_t input) { return known_[input] != 0; }) &&
+                (node.op->view || has_kernel(node));
+  }
+}
+
+bool ConstantValues::has_kernel(const GraphNode& node) const {
+  const KernelEntry* entry = backend_.find(*node.op);
+  if (!entry) return false;
+  std::vector<Slot> slots;
+  for (std::uint32_t input : node.inputs) slots.push_back(slot_of(graph_.nodes[input].spec));
+  return !entry->supports || entry->supports({*node.op, node.attrs, slots, slot_of(node.spec)});
+}
+
+const std::shared_ptr<Storage>& ConstantValues::value(std::uint32_t node) {
+  // What it is made of, inputs first: by a list, as chains may be long.
+  std::vector<std::uint32_t> pending{node};
+  while (!pending.empty()) {
+    const std::uint32_t top = pending.back();
+    const std::size_t before = pending.size();
+    if (is_known(top) && !values_[top])
+      for (std::uint32_t input : graph_.nodes[top].inputs)
+        if (is_known(input) && !values_[input]) pending.push_back(input);
+    if (pending.size() > before) continue;
+    if (is_known(top) && !values_[top]) compute(top);
+    pending.pop_back();
+  }
+  return values_[node];
+}
+
+void ConstantValues::compute(std::uint32_t i) {
+  const GraphNode& node = graph_.nodes[i];
+  known_[i] = std::all_of(node.inputs.begin(), node.inputs.end(),
+                          [&](std::uint32_t input) { return values_[input] != nullptr; });
+  if (!is_known(i)) return;
+  std::shared_ptr<Storage> result = backend_.allocate(bytes_of(node.spec));
+  std::vector<Slot> slots;
+  std::vector<const void*> inputs;
+  for (std::uint32_t input : node.inputs) {
+    slots.push_back(slot_of(graph_.nodes[input].spec));
+    inputs.push_back(values_[input]->data());
+  }
+  const Op* op = node.op;
+  if (op->view) {
+    const std::optional<Layout> layout = op->view(slots[0].layout, node.spec, node.attrs);
+    slots[0].layout = layout.value();  // NOLINT(bugprone-unchecked-optional-access): row-major is viewable
+    inputs[0] = values_[node.inputs[0]]->data() +
+                slots[0].layout.offset * static_cast<std::int64_t>(size_of(node.spec.dtype));
+    slots[0].layout.offset = 0;
+    op = &copy_op();
+  }
+  const Attrs attrs = node.op->view ? Attrs{} : node.attrs;
+  const auto kernel = backend_.find(*op)->prepare({*op, attrs, slots, slot_of(node.spec)});
+  const std::shared_ptr<Storage> scratch =
+      backend_.allocate(std::max<std::size_t>(kernel->scratch_bytes(), 1));
+  try {
+    kernel->run(inputs.data(), result->data(), scratch->data());
+    values_[i] = std::move(result);
+  } catch (const ArgumentError&) {
+    known_[i] = 0;  // the plan will report it, with the line that recorded it
+  }
+}
+
+}  // namespace wick

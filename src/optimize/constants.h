@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/storage.h"
+#include "optimize/graph.h"
+
+namespace wick {
+
+class Backend;
+
+/// Values of a graph that depend on no data, computed by the CPU backend's own kernels, each at most once.
+/// What needs more than `most_bytes` for itself or for something that it is made of counts as unknown.
+class ConstantValues {
+ public:
+  ConstantValues(const Graph& graph, std::uint64_t most_bytes);
+
+  bool is_known(std::uint32_t node) const { return known_[node] != 0; }
+  /// The elements of a known node, row-major; null when computing them fails, as with an index out of range,
+  /// and the node is then no longer known.
+  const std::shared_ptr<Storage>& value(std::uint32_t node);
+
+ private:
+  /// Of a node whose inputs have theirs.
+  void compute(std::uint32_t node);
+  bool has_kernel(const GraphNode& node) const;
+
+  const Graph& graph_;
+  const Backend& backend_;
+  std::vector<char> known_;
+  std::vector<std::shared_ptr<Storage>> values_;
+};
+
+}  // namespace wick
