@@ -24,9 +24,9 @@ build: configure ## the binary: build/release/bin/wick (another preset: PRESET=d
 quickstart: ## the whole main job: build, fine-tune the bundled model, show the difference
 	@tools/quickstart.sh
 
-test: configure ## build everything and run all tests (PRESET=asan or tsan for sanitizers)
+test: configure ## build everything and run all tests (PRESET=asan or tsan for sanitizers, DEVICE=cuda for a GPU)
 	cmake --build --preset $(PRESET)
-	ctest --preset $(PRESET)
+	$(if $(DEVICE),WICK_TEST_DEVICE=$(DEVICE)) ctest --preset $(PRESET)
 
 BENCH_FLAGS ?=
 BENCHMARKS = $(patsubst bench/%.cpp,%,$(wildcard bench/*_bench.cpp))

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "model_shapes.h"
 #include "support.h"
 #include "train/train_step.h"
 #include "wick/device.h"
@@ -13,39 +14,6 @@
 
 namespace wick::bench {
 namespace {
-
-/// karpathy/tinyllamas, stories260K.
-ModelConfig stories260k() {
-  ModelConfig config;
-  config.vocab_size = 512;
-  config.hidden_size = 64;
-  config.intermediate_size = 172;
-  config.layers = 5;
-  config.heads = 8;
-  config.kv_heads = 4;
-  config.head_dim = 8;
-  config.max_position_embeddings = 512;
-  config.tie_word_embeddings = true;
-  return config;
-}
-
-/// Qwen/Qwen2.5-0.5B, config.json.
-ModelConfig qwen_half_billion() {
-  ModelConfig config;
-  config.architecture = "qwen2";
-  config.vocab_size = 151936;
-  config.hidden_size = 896;
-  config.intermediate_size = 4864;
-  config.layers = 24;
-  config.heads = 14;
-  config.kv_heads = 2;
-  config.head_dim = 64;
-  config.rope.theta = 1e6;
-  config.max_position_embeddings = 32768;
-  config.attention_bias = true;
-  config.tie_word_embeddings = true;
-  return config;
-}
 
 /// A model is made once, when the first benchmark needs it.
 Model& stories_model() {

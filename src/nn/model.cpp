@@ -101,7 +101,7 @@ Model Model::random(const ModelConfig& config, std::uint64_t seed, DType dtype, 
     switch (spec.kind) {
       case ParameterSpec::Kind::embedding:
       case ParameterSpec::Kind::linear:
-        value = random_normal(random_key(seed, stream), spec.shape) * config.initializer_range;
+        value = random_normal(random_key(seed, stream).to(device), spec.shape) * config.initializer_range;
         break;
       case ParameterSpec::Kind::bias: value = zeros(spec.shape); break;
       case ParameterSpec::Kind::norm: value = ones(spec.shape); break;
