@@ -25,6 +25,13 @@ struct Step {
   Address output;
   Address scratch;
   std::uint32_t node = 0;  ///< position in Plan::graph, for messages and profiles
+  /// For a row-major copy that `node` asked for: the node whose value is copied.
+  std::uint32_t copied = no_copy;
+
+  static constexpr std::uint32_t no_copy = ~std::uint32_t{0};
+  bool is_copy() const noexcept { return copied != no_copy; }
+  /// The node whose value this step writes.
+  std::uint32_t value() const noexcept { return is_copy() ? copied : node; }
 };
 
 /// Bytes of the host's memory that go to a device's.

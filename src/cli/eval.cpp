@@ -26,8 +26,7 @@ struct Options {
   ComputeOptions compute;
 };
 
-void run(const Options& options) {
-  const Device device = options.compute.apply();
+void run(const Options& options, Device device) {
   if (options.seq_len < 0)
     throw ArgumentError(fmt::format("--seq-len must be at least 1, not {}", options.seq_len));
   std::optional<DType> dtype;
@@ -77,7 +76,7 @@ void add_eval(CLI::App& app) {
       "Examples:\n"
       "  wick eval --model models/base --adapter runs/first --data valid.jsonl\n"
       "  wick eval --model models/base --data batches.safetensors --logits logits.safetensors");
-  command->callback([options] { run(*options); });
+  command->callback([options] { options->compute.run([&](Device device) { run(*options, device); }); });
 }
 
 }  // namespace wick::cli

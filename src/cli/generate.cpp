@@ -29,8 +29,7 @@ void write_text(const std::string& text) {
     throw FileError("cannot write to standard output");
 }
 
-void run(const Options& options) {
-  const Device device = options.compute.apply();
+void run(const Options& options, Device device) {
   std::optional<DType> dtype;
   if (!options.dtype.empty()) dtype = parse_floating_dtype("--dtype", options.dtype);
   options.generate.sampling.validate();
@@ -105,7 +104,7 @@ void add_generate(CLI::App& app) {
       "Examples:\n"
       "  wick generate --model models/base --prompt \"Once upon a time\" --max-tokens 100\n"
       "  wick generate --model models/base --adapter runs/first --prompt \"Log:\" --temperature 0 --json");
-  command->callback([options] { run(*options); });
+  command->callback([options] { options->compute.run([&](Device device) { run(*options, device); }); });
 }
 
 }  // namespace wick::cli

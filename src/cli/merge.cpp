@@ -19,8 +19,7 @@ struct Options {
   ComputeOptions compute;
 };
 
-void run(const Options& options) {
-  const Device device = options.compute.apply();
+void run(const Options& options, Device device) {
   std::optional<DType> dtype;
   if (!options.dtype.empty()) dtype = parse_floating_dtype("--dtype", options.dtype);
   require_new_directory("--out", options.out);
@@ -42,7 +41,7 @@ void add_merge(CLI::App& app) {
   command->add_option("--dtype", options->dtype, "Dtype to write: f32, bf16 or f16 (default: as the base)");
   options->compute.add_to(*command);
   command->footer("Example:\n  wick merge --model models/base --adapter runs/first --out models/merged");
-  command->callback([options] { run(*options); });
+  command->callback([options] { options->compute.run([&](Device device) { run(*options, device); }); });
 }
 
 }  // namespace wick::cli

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 
 #include "wick/device.h"
 #include "wick/error.h"
 #include "wick/memory.h"
+#include "wick/numerics.h"
+#include "wick/profile.h"
 
 namespace wick::cli {
 
@@ -19,12 +22,47 @@ void ComputeOptions::add_to(CLI::App& command) {
       .add_option("--memory-limit", memory_limit,
                   "Refuse work that would hold more memory than this, e.g. 2GB (mapped weights do not count)")
       ->transform(CLI::AsSizeValue(false));
+  command.add_option(
+      "--profile", profile,
+      "Write a trace of recording, planning and every step to this file (for ui.perfetto.dev), "
+      "and a summary to standard error");
+  command.add_flag("--check-numerics", check_numerics,
+                   "Stop at the first op that computes NaN or infinity, and name it (slower; for debugging)");
+}
+
+void ComputeOptions::run(const std::function<void(Device)>& work) const {
+  const Device chosen = apply();
+  if (profile.empty()) {
+    work(chosen);
+    return;
+  }
+  const std::filesystem::path directory = std::filesystem::path(profile).parent_path();
+  if (!directory.empty() && !std::filesystem::is_directory(directory))
+    throw FileError(fmt::format("--profile: there is no directory {}", directory.string()));
+  Profiler profiler;
+  const auto write = [&] {
+    const Profile done = profiler.stop();
+    done.write(profile);
+    print_error_line(done.summary());
+  };
+  try {
+    work(chosen);
+  } catch (...) {
+    try {
+      write();
+    } catch (const Error& e) {  // the work's error is the one to end with
+      print_error_line(fmt::format("wick: error: {}", e.what()));
+    }
+    throw;
+  }
+  write();
 }
 
 Device ComputeOptions::apply() const {
   const Device chosen = device_from_name(device);
   if (threads != 0) set_threads(threads);
   if (memory_limit != 0) set_memory_limit(memory_limit);
+  if (check_numerics) set_numeric_checks(true);
   return chosen;
 }
 

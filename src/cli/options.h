@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "wick/device.h"
@@ -14,9 +15,15 @@ struct ComputeOptions {
   std::string device = "cpu";
   int threads = 0;
   std::uint64_t memory_limit = 0;  // 0: none
+  bool check_numerics = false;
+  std::string profile;  // file of the trace, or empty
 
   void add_to(CLI::App& command);
-  /// Makes them hold, and returns the device. Throws DeviceError, ArgumentError.
+  /// Runs a command's work with them on the device. A profile is written also when the work throws. Throws
+  /// DeviceError, ArgumentError, FileError, and what the work throws.
+  void run(const std::function<void(Device)>& work) const;
+
+ private:
   Device apply() const;
 };
 

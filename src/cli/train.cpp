@@ -140,8 +140,7 @@ LoraAdapter make_adapter(const Options& options, const Model& model) {
   return LoraAdapter::create(model, config, options.train.seed);
 }
 
-void run(Options options) {
-  const Device device = options.compute.apply();
+void run(Options options, Device device) {
   options.train.shuffle = !options.no_shuffle;
   if (options.train.full && !options.init_adapter.empty())
     throw ArgumentError("--full trains the model itself; it takes no --init-adapter");
@@ -269,7 +268,7 @@ void add_train(CLI::App& app) {
       "  wick train --model models/base --data train.jsonl --valid-split 0.1 --eval-every 50 --patience 3 "
       "--out runs/b\n"
       "  wick train --model models/base --data train.jsonl --out runs/first --steps 400 --resume");
-  command->callback([options] { run(*options); });
+  command->callback([options] { options->compute.run([&](Device device) { run(*options, device); }); });
 }
 
 }  // namespace wick::cli

@@ -1,11 +1,13 @@
 #include "core/completion.h"
 
 #include "core/spin.h"
+#include "core/trace.h"
 
 namespace wick {
 
 void Completion::wait_until_done() const {
   if (done()) return;
+  const trace::Span span("wait", "wait for an evaluation");
   if (source_) source_->help(*this);
   if (spin_until([this] { return done(); })) return;
   while (!done()) done_.wait(0, std::memory_order_acquire);

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include "core/pointer_map.h"
+#include "core/trace.h"
 #include "graph/record.h"
+#include "graph/scope_names.h"
 #include "graph/walk.h"
 #include "wick/error.h"
 #include "wick/ops.h"
@@ -19,7 +21,7 @@ std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std
 std::vector<Tensor> input_gradients(const Node& node, Inputs inputs, const Tensor& output,
                                     const Tensor& cotangent, std::span<const bool> needed) {
   const Op& op = *node.op();
-  const LocationScope scope(node.where());
+  const LocationScope scope(gradient_of(node.where()));
   if (op.vjp) return op.vjp({inputs, output, cotangent, node.attrs(), needed});
   if (!op.decompose)
     throw ArgumentError(fmt::format("grad: op {} has no gradient (recorded at {}:{})", op.name,
@@ -87,7 +89,8 @@ std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std
         throw InternalError(fmt::format("the gradient of {} for input {} is {}, but the input is {}",
                                         node->op()->name, k, found[k].str(), inputs[k].str()));
       Tensor& sum = cotangents[edges[k]];
-      sum = sum.defined() ? add({sum, node->where()}, {found[k], node->where()}) : found[k];
+      const SourceLocation where = gradient_of(node->where());
+      sum = sum.defined() ? add({sum, where}, {found[k], where}) : found[k];
     }
   }
 
@@ -109,6 +112,7 @@ std::vector<Tensor> grad(const Tensor& loss, std::span<const Tensor> params, Sou
     if (!is_floating(p.dtype()))
       throw ArgumentError(fmt::format("grad: a parameter of dtype {} has no gradient (called at {}:{})",
                                       name_of(p.dtype()), where.file, where.line));
+  const trace::Span span("record", "grad", where);
   std::vector<Tensor> gradients = pull_back(loss, ones(loss.shape(), loss.dtype(), where), params, false);
   for (std::size_t i = 0; i < params.size(); ++i)
     if (!gradients[i].defined()) gradients[i] = zeros(params[i].shape(), params[i].dtype(), where);

@@ -85,6 +85,14 @@ struct Op {
   /// Attributes as text for `explain` and error messages.
   std::string (*describe)(const Attrs& attrs) = nullptr;
 
+  /// Floating-point operations: an addition, a product, a comparison, or one elementary function counts one.
+  /// Null: what the decomposition takes, else one an element of an elementwise result, else none.
+  double (*flops)(InputSpecs inputs, const Spec& output, const Attrs& attrs) = nullptr;
+
+  /// Bytes read and written, where that is not each input and the output once; `in_place` says that the
+  /// output lies where input 0 did.
+  double (*bytes)(InputSpecs inputs, const Spec& output, const Attrs& attrs, bool in_place) = nullptr;
+
   /// Output element i depends on (broadcast) input elements i only.
   bool elementwise = false;
   /// False: no gradient flows (comparisons, argmax, random bits, stop_gradient).

@@ -6,14 +6,19 @@
 #include <vector>
 
 #include "graph/node.h"
+#include "graph/scope_names.h"
 #include "wick/error.h"
 
 namespace wick {
 namespace {
 
-thread_local const SourceLocation* location_override = nullptr;
-
-thread_local RecordHook hook = nullptr;
+/// What the thread's recording depends on, together so that an op looks it up once.
+struct Recording {
+  const SourceLocation* location_override = nullptr;
+  RecordHook hook = nullptr;
+  std::uint32_t scope = 0;
+};
+thread_local constinit Recording recording;
 
 template <typename E>
 [[noreturn]] void rethrow_with_context(const E& error, const Op& op, InputSpecs specs, const Attrs& attrs,
@@ -50,7 +55,11 @@ class SpecList {
 
 template <typename Range>
 Tensor record_inputs(const Op& op, const Range& inputs, const Attrs& attrs, SourceLocation where) {
-  if (location_override) where = *location_override;
+  const Recording& state = recording;
+  if (state.location_override)
+    where = *state.location_override;
+  else if (where.scope == 0)
+    where.scope = state.scope;
   SpecList specs(inputs.size());
   Device device = cpu;
   for (const Tensor& input : inputs) {
@@ -78,18 +87,20 @@ Tensor record_inputs(const Op& op, const Range& inputs, const Attrs& attrs, Sour
     }
   };
   Tensor result(Node::make(&op, attrs, inputs, infer(), device, where));
-  if (hook) hook(result);
+  if (state.hook) state.hook(result);
   return result;
 }
 
 }  // namespace
 
-RecordHook& record_hook() noexcept { return hook; }
+RecordHook& record_hook() noexcept { return recording.hook; }
 
-LocationScope::LocationScope(SourceLocation where) : previous_(location_override), where_(where) {
-  if (!previous_) location_override = &where_;
+std::uint32_t& recording_scope() noexcept { return recording.scope; }
+
+LocationScope::LocationScope(SourceLocation where) : previous_(recording.location_override), where_(where) {
+  if (!previous_) recording.location_override = &where_;
 }
-LocationScope::~LocationScope() { location_override = previous_; }
+LocationScope::~LocationScope() { recording.location_override = previous_; }
 
 std::string describe_call(const Op& op, InputSpecs inputs, const Attrs& attrs, SourceLocation where) {
   std::string text(op.name);

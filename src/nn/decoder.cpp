@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "wick/error.h"
+#include "wick/name_scope.h"
 #include "wick/ops.h"
 
 namespace wick {
@@ -37,6 +38,7 @@ Decoder::Decoder(const Model& model, const ModelInput& input)
         fmt::format("position {} is beyond the model's {} positions", start_ + length_ - 1, most));
   const std::int64_t reach = input.positions.defined() ? most : input.cache ? input.cache->capacity : length_;
   const std::int64_t rows = std::min(most, (reach + table_bucket - 1) / table_bucket * table_bucket);
+  const NameScope scope("model.rotary_emb");
   const auto& [cos_table, sin_table] = model.rope_tables_for(rows);
   Tensor positions = input.positions;
   if (!positions.defined()) {
@@ -78,6 +80,7 @@ KvCache::Layer Decoder::extended_cache(int layer, const Tensor& k, const Tensor&
 }
 
 Tensor Decoder::attention_block(int layer, const Tensor& x) {
+  const NameScope scope("self_attn");
   const std::string name = fmt::format("model.layers.{}.self_attn", layer);
   Tensor q = split_heads(linear_layer(name + ".q_proj", x), config_.heads, config_.head_dim);
   Tensor k = split_heads(linear_layer(name + ".k_proj", x), config_.kv_heads, config_.head_dim);
@@ -98,25 +101,35 @@ Tensor Decoder::attention_block(int layer, const Tensor& x) {
 }
 
 Tensor Decoder::mlp_block(int layer, const Tensor& x) {
+  const NameScope scope("mlp");
   const std::string name = fmt::format("model.layers.{}.mlp", layer);
   return linear_layer(name + ".down_proj",
                       swiglu(linear_layer(name + ".gate_proj", x), linear_layer(name + ".up_proj", x)));
 }
 
 Tensor Decoder::hidden_states() {
-  Tensor x = embedding(weight("model.embed_tokens.weight"), input_.ids);
+  const auto embedded = [&] {
+    const NameScope scope("model.embed_tokens");
+    return embedding(weight("model.embed_tokens.weight"), input_.ids);
+  };
+  Tensor x = embedded();
   for (int layer = 0; layer < config_.layers; ++layer) {
     const std::string name = fmt::format("model.layers.{}", layer);
+    const NameScope scope(name);
     x = x +
         attention_block(layer, rms_norm(x, weight(name + ".input_layernorm.weight"), config_.rms_norm_eps));
     x = x + mlp_block(layer,
                       rms_norm(x, weight(name + ".post_attention_layernorm.weight"), config_.rms_norm_eps));
   }
   if (input_.cache) input_.cache->length = start_ + length_;
+  const NameScope scope("model.norm");
   if (input_.last_only) x = slice(x, 1, length_ - 1, length_);
   return rms_norm(x, weight("model.norm.weight"), config_.rms_norm_eps);
 }
 
-Tensor Decoder::logits(const Tensor& hidden) { return linear_layer("lm_head", hidden); }
+Tensor Decoder::logits(const Tensor& hidden) {
+  const NameScope scope("lm_head");
+  return linear_layer("lm_head", hidden);
+}
 
 }  // namespace wick

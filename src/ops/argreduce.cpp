@@ -3,6 +3,7 @@
 #include "graph/record.h"
 #include "ops/attributes.h"
 #include "ops/axis.h"
+#include "ops/helpers.h"
 #include "wick/error.h"
 #include "wick/ops/reduce.h"
 
@@ -25,6 +26,7 @@ constexpr Op arg_op(std::string_view name) {
             const auto a = attrs.as<ArgReduceAttrs>();
             return fmt::format("axis {}{}", a.axis, a.keep ? ", kept" : "");
           },
+          .flops = one_an_input_element,
           .differentiable = false};
 }
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -155,10 +156,35 @@ Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
   return cast_to(packed, in.q.dtype());
 }
 
+/// Pairs of a query and a key that it may see, over all heads. Where the positions are data (an offset), as
+/// if every query saw every key.
+double visible_pairs(InputSpecs inputs, const AttentionAttrs& options) {
+  const Shape& q = inputs[0].shape;
+  const auto queries = q[2];
+  const auto keys = inputs[1].shape[2];
+  double pairs = 0;
+  for (std::int64_t i = 0; i < queries; ++i) {
+    const std::int64_t position = keys - queries + i;
+    const std::int64_t last = options.causal ? std::clamp<std::int64_t>(position + 1, 0, keys) : keys;
+    const std::int64_t first =
+        options.window > 0 ? std::clamp<std::int64_t>(position - options.window + 1, 0, last) : 0;
+    pairs += static_cast<double>(options.has_offset ? keys : last - first);
+  }
+  return pairs * static_cast<double>(q[0] * q[1]);
+}
+
+/// `products` products of [m, d] by [d, n], and the softmax: maximum, subtraction, exponential, sum, scale.
+template <int products>
+double flops(InputSpecs inputs, const Spec&, const Attrs& attrs) {
+  return visible_pairs(inputs, attrs.as<AttentionAttrs>()) *
+         (2.0 * products * static_cast<double>(inputs[0].shape[3]) + 5);
+}
+
 const Op gradient_op{.name = "attention_gradient",
                      .infer = infer_gradient,
                      .decompose = decompose_gradient,
-                     .describe = describe};
+                     .describe = describe,
+                     .flops = flops<5>};
 
 Tensor mask_gradient(const Operands<Tensor>& in, const AttentionAttrs& options, const VjpArgs& args) {
   const Tensor& mask = *in.mask;
@@ -187,8 +213,12 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
   return gradients;
 }
 
-const Op attention_op{
-    .name = "attention", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
+const Op attention_op{.name = "attention",
+                      .infer = infer,
+                      .decompose = decompose,
+                      .vjp = vjp,
+                      .describe = describe,
+                      .flops = flops<2>};
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include "graph/record.h"
 #include "ops/attributes.h"
 #include "ops/axis.h"
+#include "ops/helpers.h"
 #include "ops/reverse.h"
 #include "wick/error.h"
 #include "wick/ops/reduce.h"
@@ -24,6 +25,7 @@ const Op cumsum_op{
     .describe = [](const Attrs& attrs) -> std::string {
       return fmt::format("axis {}", attrs.as<AxisAttrs>().axis);
     },
+    .flops = one_an_input_element,
 };
 
 }  // namespace

@@ -93,4 +93,12 @@ void require_same_dtype(InputSpecs inputs) {
                                    name_of(input.dtype)));
 }
 
+double one_an_input_element(InputSpecs inputs, const Spec&, const Attrs&) {
+  return static_cast<double>(inputs[0].shape.elements());
+}
+
+double bytes_of(const Spec& spec) {
+  return static_cast<double>(spec.shape.elements()) * static_cast<double>(size_of(spec.dtype));
+}
+
 }  // namespace wick

@@ -43,6 +43,12 @@ void require_floating(DType dtype);
 /// Throws ArgumentError when `dtype` is an integer type that cannot hold `value`.
 void require_representable(double value, DType dtype);
 
+/// Op::flops of reductions: each element of input 0 is taken in once.
+double one_an_input_element(InputSpecs inputs, const Spec& output, const Attrs& attrs);
+
+/// Bytes of a tensor of this spec, row-major.
+double bytes_of(const Spec& spec);
+
 /// Throws DTypeError when the dtypes of the inputs differ.
 void require_same_dtype(InputSpecs inputs);
 

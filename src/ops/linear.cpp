@@ -32,7 +32,11 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
   return gradients;
 }
 
-const Op linear_op{.name = "linear", .infer = infer, .decompose = decompose, .vjp = vjp};
+double flops(InputSpecs inputs, const Spec&, const Attrs&) {
+  return linear_flops(inputs[0], inputs[1], inputs.size() > 2);
+}
+
+const Op linear_op{.name = "linear", .infer = infer, .decompose = decompose, .vjp = vjp, .flops = flops};
 
 }  // namespace
 
@@ -51,6 +55,11 @@ Spec infer_linear(const Spec& x, const Spec& weight, InputSpecs bias) {
                                    weight.shape[0], bias[0].shape.str()));
   }
   return {x.shape.with(-1, weight.shape[0]), x.dtype};
+}
+
+double linear_flops(const Spec& x, const Spec& weight, bool has_bias) {
+  const double rows = static_cast<double>(x.shape.without(-1).elements());
+  return rows * static_cast<double>(2 * weight.shape.elements() + (has_bias ? weight.shape[0] : 0));
 }
 
 Tensor flat_rows(const Tensor& x) {

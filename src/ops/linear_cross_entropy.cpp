@@ -60,10 +60,19 @@ Tensor decompose_parts(Inputs inputs, const Attrs& attrs) {
                 0);
 }
 
+/// `products` matrix products of the size of the logits', and the softmax.
+template <int products>
+double flops(InputSpecs inputs, const Spec&, const Attrs&) {
+  const auto rows = static_cast<double>(inputs[0].shape.without(-1).elements());
+  return products * linear_flops(inputs[0], inputs[1], false) +
+         4 * rows * static_cast<double>(inputs[1].shape[0]);
+}
+
 const Op parts_op{.name = "linear_cross_entropy_parts",
                   .infer = infer_parts,
                   .decompose = decompose_parts,
-                  .describe = describe_cross_entropy};
+                  .describe = describe_cross_entropy,
+                  .flops = flops<2>};
 
 /// Inputs are hidden, weight, targets, the log_norms of the parts, and the gradient of the sum.
 Spec infer_weight_gradient(InputSpecs inputs, const Attrs& attrs) {
@@ -80,7 +89,8 @@ Tensor decompose_weight_gradient(Inputs inputs, const Attrs& attrs) {
 const Op weight_gradient_op{.name = "linear_cross_entropy_weight_gradient",
                             .infer = infer_weight_gradient,
                             .decompose = decompose_weight_gradient,
-                            .describe = describe_cross_entropy};
+                            .describe = describe_cross_entropy,
+                            .flops = flops<2>};
 
 std::vector<Tensor> vjp(const VjpArgs& args) {
   const Tensor& hidden = args.inputs[0];
@@ -105,7 +115,8 @@ const Op sum_op{.name = "linear_cross_entropy_sum",
                 .infer = infer_sum,
                 .decompose = decompose_sum,
                 .vjp = vjp,
-                .describe = describe_cross_entropy};
+                .describe = describe_cross_entropy,
+                .flops = flops<1>};
 
 }  // namespace
 

@@ -84,8 +84,20 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
 
 std::string describe(const Attrs& attrs) { return fmt::format("scale={}", attrs.as<LoraAttrs>().scale); }
 
-const Op lora_linear_op{
-    .name = "lora_linear", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
+/// Base, both thin products, the scale at the rank, and the sum.
+double flops(InputSpecs inputs, const Spec& output, const Attrs& attrs) {
+  const Operands<Spec> in(inputs, attrs);
+  const Spec low{in.x.shape.with(-1, in.a.shape[0]), in.a.dtype};
+  return linear_flops(in.x, in.weight, !in.bias.empty()) + linear_flops(in.x, in.a, false) +
+         linear_flops(low, in.b, false) + static_cast<double>(low.shape.elements() + output.shape.elements());
+}
+
+const Op lora_linear_op{.name = "lora_linear",
+                        .infer = infer,
+                        .decompose = decompose,
+                        .vjp = vjp,
+                        .describe = describe,
+                        .flops = flops};
 
 }  // namespace
 

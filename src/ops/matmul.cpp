@@ -36,7 +36,11 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
   return gradients;
 }
 
-const Op matmul_op{.name = "matmul", .infer = infer, .vjp = vjp};
+double flops(InputSpecs inputs, const Spec& output, const Attrs&) {
+  return 2.0 * static_cast<double>(output.shape.elements()) * static_cast<double>(inputs[0].shape.dim(-1));
+}
+
+const Op matmul_op{.name = "matmul", .infer = infer, .vjp = vjp, .flops = flops};
 
 }  // namespace
 

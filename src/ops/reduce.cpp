@@ -43,10 +43,15 @@ std::vector<Tensor> vjp_extremum(const VjpArgs& args) {
 std::string describe(const Attrs& attrs) { return describe_reduction(attrs.as<ReduceAttrs>()); }
 
 constexpr Op extremum(std::string_view name) {
-  return {.name = name, .infer = infer_extremum, .vjp = vjp_extremum, .describe = describe};
+  return {.name = name,
+          .infer = infer_extremum,
+          .vjp = vjp_extremum,
+          .describe = describe,
+          .flops = one_an_input_element};
 }
 
-const Op sum_op{.name = "sum", .infer = infer_sum, .vjp = vjp_sum, .describe = describe};
+const Op sum_op{
+    .name = "sum", .infer = infer_sum, .vjp = vjp_sum, .describe = describe, .flops = one_an_input_element};
 const Op max_op = extremum("max");
 const Op min_op = extremum("min");
 

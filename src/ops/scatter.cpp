@@ -94,10 +94,28 @@ std::vector<Tensor> vjp_scatter(const VjpArgs& args) {
   return gradients;
 }
 
-const Op index_add_op{.name = "index_add", .infer = infer_index_add, .vjp = vjp_index_add};
-const Op scatter_add_op{
-    .name = "scatter_add", .infer = infer_scatter_add, .vjp = vjp_scatter_add, .describe = describe};
-const Op scatter_op{.name = "scatter", .infer = infer_scatter, .vjp = vjp_scatter, .describe = describe};
+double one_an_update(InputSpecs inputs, const Spec&, const Attrs&) {
+  return static_cast<double>(inputs[2].shape.elements());
+}
+
+/// The elements that the indices name are read and written, and all of x where it has to be copied first.
+double bytes(InputSpecs inputs, const Spec& output, const Attrs&, bool in_place) {
+  return 3 * bytes_of(inputs[2]) + bytes_of(inputs[1]) + (in_place ? 0 : 2 * bytes_of(output));
+}
+
+const Op index_add_op{.name = "index_add",
+                      .infer = infer_index_add,
+                      .vjp = vjp_index_add,
+                      .flops = one_an_update,
+                      .bytes = bytes};
+const Op scatter_add_op{.name = "scatter_add",
+                        .infer = infer_scatter_add,
+                        .vjp = vjp_scatter_add,
+                        .describe = describe,
+                        .flops = one_an_update,
+                        .bytes = bytes};
+const Op scatter_op{
+    .name = "scatter", .infer = infer_scatter, .vjp = vjp_scatter, .describe = describe, .bytes = bytes};
 
 }  // namespace
 

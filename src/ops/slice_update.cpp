@@ -54,6 +54,8 @@ const Op slice_update_op{
     .describe = [](const Attrs& attrs) -> std::string {
       return fmt::format("axis {}", attrs.as<AxisAttrs>().axis);
     },
+    .bytes = [](InputSpecs inputs, const Spec& output, const Attrs&,
+                bool in_place) { return 2 * bytes_of(in_place ? inputs[1] : output) + bytes_of(inputs[2]); },
 };
 
 }  // namespace

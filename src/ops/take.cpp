@@ -3,6 +3,7 @@
 #include "graph/record.h"
 #include "ops/attributes.h"
 #include "ops/axis.h"
+#include "ops/helpers.h"
 #include "ops/indices.h"
 #include "wick/error.h"
 #include "wick/ops/indexing.h"
@@ -61,7 +62,12 @@ std::vector<Tensor> vjp_take(const VjpArgs& args) {
   return {permute(sums, first_to(x.rank(), axis)), {}};
 }
 
-const Op take_op{.name = "take", .infer = infer_take, .vjp = vjp_take, .describe = describe};
+/// Those rows only that the indices name.
+double bytes(InputSpecs inputs, const Spec& output, const Attrs&, bool) {
+  return 2 * bytes_of(output) + bytes_of(inputs[1]);
+}
+
+const Op take_op{.name = "take", .infer = infer_take, .vjp = vjp_take, .describe = describe, .bytes = bytes};
 
 Spec infer_along(InputSpecs inputs, const Attrs& attrs) {
   const int axis = checked_axis(inputs[0].shape, attrs.as<AxisAttrs>().axis);
@@ -75,7 +81,7 @@ std::vector<Tensor> vjp_along(const VjpArgs& args) {
 }
 
 const Op take_along_axis_op{
-    .name = "take_along_axis", .infer = infer_along, .vjp = vjp_along, .describe = describe};
+    .name = "take_along_axis", .infer = infer_along, .vjp = vjp_along, .describe = describe, .bytes = bytes};
 
 }  // namespace
 

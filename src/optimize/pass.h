@@ -18,6 +18,7 @@ struct Pass {
   std::string_view name;
   Graph (*run)(const Graph& graph, const PassContext& context);
   bool required = false;  ///< cannot be disabled
+  bool joins = false;     ///< makes one op of several: left out where single ops are looked at
 };
 
 }  // namespace wick

@@ -32,7 +32,7 @@ constexpr std::array passes{
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{"sink-transposes", &sink_transposes},
     Pass{"dead-nodes", &eliminate_dead_nodes},
-    Pass{"fuse-elementwise", &fuse_elementwise},
+    Pass{.name = "fuse-elementwise", .run = &fuse_elementwise, .joins = true},
 };
 static_assert(passes.size() <= 64, "the set of disabled passes is kept in 64 bits");
 
@@ -52,6 +52,13 @@ DecomposeScope::~DecomposeScope() { decompose_all = previous_; }
 bool DecomposeScope::active() noexcept { return decompose_all; }
 
 std::span<const Pass> pipeline() { return passes; }
+
+std::vector<std::string_view> joining_passes() {
+  std::vector<std::string_view> names;
+  for (const Pass& pass : passes)
+    if (pass.joins) names.push_back(pass.name);
+  return names;
+}
 
 Graph optimize(Graph graph, const PassContext& context, const PassObserver& observer) {
   static const bool verify_each = std::getenv("WICK_VERIFY") != nullptr;

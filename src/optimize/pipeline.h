@@ -10,6 +10,9 @@ namespace wick {
 /// The passes, in order.
 std::span<const Pass> pipeline();
 
+/// The names of the passes that make one op of several.
+std::vector<std::string_view> joining_passes();
+
 /// Told of each pass that ran: the graph before and after it, and the time it took.
 using PassObserver =
     std::function<void(const Pass& pass, const Graph& before, const Graph& after, double milliseconds)>;

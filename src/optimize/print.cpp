@@ -10,19 +10,6 @@ namespace {
 
 std::string spec_text(const Spec& spec) { return fmt::format("{}{}", name_of(spec.dtype), spec.shape.str()); }
 
-/// "[neg a0; mul v0 a1]": operands are the inputs a0, a1, ... and the values v0, v1, ... of instructions.
-std::string program_text(const ElementwiseGroup& group) {
-  std::string text;
-  for (const ElementwiseGroup::Instruction& part : group.instructions) {
-    text += fmt::format("{}{}", text.empty() ? "" : "; ", part.op->name);
-    if (part.op->describe) text += fmt::format("({})", part.op->describe(part.attrs));
-    for (std::uint32_t operand : part.operands)
-      text += operand < group.inputs.size() ? fmt::format(" a{}", operand)
-                                            : fmt::format(" v{}", operand - group.inputs.size());
-  }
-  return "[" + text + "]";
-}
-
 /// A node as text, with its inputs as `input` writes them.
 template <typename F>
 std::string node_text(const GraphNode& node, F input) {
@@ -32,7 +19,7 @@ std::string node_text(const GraphNode& node, F input) {
     if (!text.empty()) arguments += (arguments.empty() ? "" : ", ") + text;
   };
   for (std::uint32_t i : node.inputs) add(input(i));
-  if (node.group) add(program_text(*node.group));
+  if (node.group) add(print(*node.group));
   if (node.op->describe) add(node.op->describe(node.attrs));
   return fmt::format("{}({}) : {}", node.op->name, arguments, spec_text(node.spec));
 }
@@ -59,6 +46,18 @@ void append_surplus(std::string& text, const Graph& graph, std::map<std::string,
 }
 
 }  // namespace
+
+std::string print(const ElementwiseGroup& group) {
+  std::string text;
+  for (const ElementwiseGroup::Instruction& part : group.instructions) {
+    text += fmt::format("{}{}", text.empty() ? "" : "; ", part.op->name);
+    if (part.op->describe) text += fmt::format("({})", part.op->describe(part.attrs));
+    for (std::uint32_t operand : part.operands)
+      text += operand < group.inputs.size() ? fmt::format(" a{}", operand)
+                                            : fmt::format(" v{}", operand - group.inputs.size());
+  }
+  return "[" + text + "]";
+}
 
 std::string print(const Graph& graph) {
   std::string text;

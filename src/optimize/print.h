@@ -6,6 +6,9 @@
 
 namespace wick {
 
+/// "[neg a0; mul v0 a1]": operands are the inputs a0, a1, ... and the values v0, v1, ... of instructions.
+std::string print(const ElementwiseGroup& group);
+
 /// One line a node: "%3 = mul(%1, %2) : f32[4]".
 std::string print(const Graph& graph);
 

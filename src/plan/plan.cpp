@@ -12,7 +12,7 @@ std::uint64_t Plan::peak_bytes() const noexcept {
   return std::accumulate(result_bytes.begin(), result_bytes.end(), arena_bytes);
 }
 
-void Plan::run(std::span<std::byte* const> bases) const {
+void Plan::run(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers) const {
   const auto resolve = [&](const Address& a) -> std::byte* { return bases[a.base] + a.offset; };
   if (program) return run_program(bases);
   std::array<const void*, 8> few;
@@ -25,11 +25,13 @@ void Plan::run(std::span<std::byte* const> bases) const {
       inputs = many.data();
     }
     for (std::size_t i = 0; i < step.inputs.size(); ++i) inputs[i] = resolve(step.inputs[i]);
+    for (StepWatcher* watcher : watchers) watcher->begin_step(s);
     try {
       step.kernel->run(inputs, resolve(step.output), resolve(step.scratch));
     } catch (const ArgumentError&) {
       rethrow(s, std::current_exception());
     }
+    for (StepWatcher* watcher : watchers) watcher->end_step(s, resolve(step.output));
   }
 }
 

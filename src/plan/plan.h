@@ -20,6 +20,15 @@ struct HostLeaf {
   std::uint64_t offset = 0;  ///< in the arena
 };
 
+/// Looks on while a plan runs; each member is called on the thread that runs it.
+class StepWatcher {
+ public:
+  virtual ~StepWatcher() = default;
+  virtual void begin_step(std::size_t step) = 0;
+  /// `output` is the address of what the step wrote, row-major.
+  virtual void end_step(std::size_t step, const std::byte* output) = 0;
+};
+
 /// Where an output of a plan lies.
 struct PlanOutput {
   std::uint32_t base = 0;
@@ -51,8 +60,8 @@ class Plan {
 
   /// Runs the steps in order, started by the calling thread; returns when the results are there. `bases` are
   /// addresses in the numbering above. Errors in the data are rethrown with the op and the line of user code
-  /// that recorded it.
-  void run(std::span<std::byte* const> bases) const;
+  /// that recorded it. A plan that the backend runs as a whole calls no watchers.
+  void run(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers = {}) const;
 
  private:
   void run_program(std::span<std::byte* const> bases) const;

@@ -162,6 +162,7 @@ class Planner {
     const Spec spec{places_[i].layout.shape, dtype_of_place(i)};
     const std::uint32_t place = static_cast<std::uint32_t>(places_.size());
     add_step(copy_op(), {}, SmallVector<std::uint32_t, 3>{i}, spec, user);
+    plan_->steps.back().copied = i;
     places_.push_back(
         {{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(spec.shape)});
     extra_dtypes_.push_back(spec.dtype);

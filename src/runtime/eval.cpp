@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "backend/threads.h"
+#include "core/trace.h"
 #include "graph/record.h"
 #include "ops/copy.h"
 #include "runtime/evaluation.h"
@@ -66,11 +67,25 @@ std::shared_ptr<Completion> over(std::span<const Tensor> outputs) {
 
 void eval_here(std::span<const Tensor> open, History history) {
   if (open.empty()) return;
+  const trace::Span span("eval", "eval");
   BoundEvaluation evaluation(open, history);
   evaluation.allocate();
   evaluation.execute();
   evaluation.publish(nullptr);
   evaluation.forget_history();
+}
+
+/// What somebody reads before it was evaluated stops the thread here: profiles show these places.
+void evaluate_for_reading(const Tensor& tensor) {
+  const Node& node = *tensor.node();
+  const Value* value = node.value();
+  if (value && value->ready()) {
+    tensor.eval();  // throws the error that it may have ended with
+    return;
+  }
+  const trace::Span span("read", value ? "a read waits for its tensor" : "a read evaluates its tensor",
+                         node.where());
+  tensor.eval();
 }
 
 struct EvaluationWork final : Work {
@@ -102,6 +117,7 @@ void eval(std::initializer_list<Tensor> outputs, History history) {
 }
 
 Evaluation eval_async(std::span<const Tensor> outputs, const Stream& stream, History history) {
+  const trace::Span span("eval", "eval_async: submit");
   const std::vector<Tensor> open = without_value(outputs);
   std::vector<std::shared_ptr<Completion>> pending;  // of outputs that are being computed already
   for (const Tensor& t : outputs) {
@@ -204,14 +220,14 @@ Evaluation Tensor::eval_async() const { return wick::eval_async(std::span<const 
 
 Tensor Tensor::detach() const {
   Node& node = checked();
-  if (!node.value()) eval();
+  if (!node.value()) evaluate_for_reading(*this);
   return Tensor(Node::make_data(*node.value(), node.dtype(), node.device(), node.where()));
 }
 
 void Tensor::copy_bytes(std::span<std::byte> out) const {
   if (out.size() != bytes())
     throw ArgumentError("copy_bytes: the destination has another size than the tensor");
-  eval();
+  evaluate_for_reading(*this);
   const Value& value = *node_->value();
   if (!value.layout.is_contiguous()) {
     record(copy_op(), {*this}, {}, {}).copy_bytes(out);

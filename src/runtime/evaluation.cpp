@@ -3,16 +3,23 @@
 #include <fmt/format.h>
 
 #include <numeric>
+#include <optional>
+#include <utility>
 
 #include "backend/backend.h"
 #include "backend/threads.h"
+#include "core/trace.h"
 #include "optimize/decompose_scope.h"
 #include "optimize/pipeline.h"
 #include "runtime/arena_pool.h"
 #include "runtime/memory.h"
+#include "runtime/numeric_check.h"
 #include "runtime/plan_cache.h"
+#include "runtime/profile_watcher.h"
 #include "wick/device.h"
 #include "wick/error.h"
+#include "wick/numerics.h"
+#include "wick/optimize.h"
 
 namespace wick {
 namespace {
@@ -27,13 +34,60 @@ std::vector<std::uint32_t> count_edges(const Walk& walk) {
   return edges;
 }
 
+/// Leaves whose storage dies with an evaluation of the walk, so that results may take it.
+std::vector<char> donated_leaves(const Walk& walk, History history) {
+  std::vector<char> donated(walk.order.size(), 0);
+  if (history == History::keep) return donated;
+  const Device device = walk.order[walk.roots.front()]->device();
+  const std::vector<std::uint32_t> edges = count_edges(walk);
+  std::vector<char> is_output(walk.order.size(), 0);
+  for (std::uint32_t root : walk.roots) is_output[root] = 1;
+  // A node that somebody may evaluate later pins everything that it depends on.
+  std::vector<char> pinned(walk.order.size(), 0);
+  for (std::size_t i = walk.order.size(); i-- > 0;) {
+    const Node& node = *walk.order[i];
+    if (!is_output[i] && held_elsewhere(node, edges[i])) pinned[i] = 1;
+    for (std::uint32_t e : walk.inputs(i)) pinned[e] = static_cast<char>(pinned[e] | pinned[i]);
+    if (!walk.is_leaf(i) || pinned[i] || is_output[i]) continue;
+    const Value& value = *node.value();
+    // A value still being computed may be donated too: execution waits for it before it writes.
+    donated[i] = node.device() == device && value.storage->writable() && Storage::held_once(value.storage) &&
+                 value.layout.offset == 0 && value.layout.is_contiguous();
+  }
+  return donated;
+}
+
+/// The pipeline, with a span in the profile for each pass.
+Graph optimized(Graph graph, const PassContext& context) {
+  if (!trace::active()) return optimize(std::move(graph), context);
+  const trace::Span span("plan", "optimise");
+  std::int64_t begin = trace::now();
+  return optimize(std::move(graph), context, [&](const Pass& pass, const Graph&, const Graph&, double) {
+    const std::int64_t end = trace::now();
+    trace::add({.category = "pass", .name = pass.name, .begin = std::exchange(begin, end), .end = end});
+  });
+}
+
 }  // namespace
 
+Graph graph_to_evaluate(std::span<const Tensor> outputs, History history) {
+  const Walk walked = walk(outputs, WalkThrough::unevaluated);
+  return snapshot(walked, donated_leaves(walked, history));
+}
+
 BoundEvaluation::BoundEvaluation(std::span<const Tensor> outputs, History history)
-    : outputs_(outputs.begin(), outputs.end()), history_(history), threads_(threads()) {
+    : outputs_(outputs.begin(), outputs.end()),
+      history_(history),
+      threads_(threads()),
+      checked_(numeric_checks()) {
   use_configured_threads();
-  walk_ = walk(outputs_, WalkThrough::unevaluated);
-  donated_ = donated_leaves();
+  if (checked_ && !(device() == cpu))
+    throw DeviceError("numbers are checked on the CPU only, not on " + device().str());
+  {
+    const trace::Span span("plan", "walk");
+    walk_ = walk(outputs_, WalkThrough::unevaluated);
+  }
+  donated_ = donated_leaves(walk_, history_);
   for (std::size_t i = 0; i < walk_.order.size(); ++i) {
     if (!walk_.is_leaf(i)) continue;
     const Value& value = *walk_.order[i]->value();
@@ -48,34 +102,17 @@ BoundEvaluation::~BoundEvaluation() {
   for (Storage* storage : announced_) storage->withdraw_announcement();
 }
 
-std::vector<char> BoundEvaluation::donated_leaves() const {
-  std::vector<char> donated(walk_.order.size(), 0);
-  if (history_ == History::keep) return donated;
-  const std::vector<std::uint32_t> edges = count_edges(walk_);
-  std::vector<char> is_output(walk_.order.size(), 0);
-  for (std::uint32_t root : walk_.roots) is_output[root] = 1;
-  // A node that somebody may evaluate later pins everything that it depends on.
-  std::vector<char> pinned(walk_.order.size(), 0);
-  for (std::size_t i = walk_.order.size(); i-- > 0;) {
-    const Node& node = *walk_.order[i];
-    if (!is_output[i] && held_elsewhere(node, edges[i])) pinned[i] = 1;
-    for (std::uint32_t e : walk_.inputs(i)) pinned[e] = static_cast<char>(pinned[e] | pinned[i]);
-    if (!walk_.is_leaf(i) || pinned[i] || is_output[i]) continue;
-    const Value& value = *node.value();
-    // A value still being computed may be donated too: execution waits for it before it writes.
-    donated[i] = node.device() == device() && value.storage->writable() &&
-                 Storage::held_once(value.storage) && value.layout.offset == 0 &&
-                 value.layout.is_contiguous();
-  }
-  return donated;
-}
-
 void BoundEvaluation::find_plan() {
-  std::string key = plan_key(walk_, donated_);
+  trace::Span span("plan", "plan: found in the cache");
+  std::optional<DisablePassesScope> single_ops;
+  if (checked_) single_ops.emplace(joining_passes());
+  std::string key = plan_key(walk_, donated_, checked_ ? PlanKey::structure_and_lines : PlanKey::structure);
   plan_ = PlanCache::instance().find(key);
   if (plan_) return;
+  span.rename("plan: made anew");
   const Backend& backend = backend_for(device());
-  Graph graph = optimize(snapshot(walk_, donated_), {backend, DecomposeScope::active()});
+  Graph graph = optimized(snapshot(walk_, donated_), {backend, DecomposeScope::active()});
+  const trace::Span placing("plan", "choose kernels and place values");
   plan_ = make_plan(std::move(graph), backend);
   PlanCache::instance().insert(std::move(key), plan_);
 }
@@ -109,7 +146,19 @@ void BoundEvaluation::execute() {
   for (std::size_t i = leaves_.size(); i < plan_->graph.leaves.size(); ++i)
     bases.push_back(plan_->graph.leaves[i].constant->data());
   for (const auto& result : results_) bases.push_back(result->data());
-  plan_->run(bases);
+  const trace::Span span("execute", "execute");
+  run(bases);
+}
+
+void BoundEvaluation::run(std::span<std::byte* const> bases) const {
+  SmallVector<StepWatcher*, 2> watchers;
+  std::optional<ProfileWatcher> profile;
+  if (trace::active()) watchers.push_back(&profile.emplace(plan_));
+  std::optional<NumericWatcher> numbers;
+  if (checked_)
+    watchers.push_back(
+        &numbers.emplace(*plan_, std::vector<const std::byte*>(leaf_data_.begin(), leaf_data_.end())));
+  plan_->run(bases, {watchers.data(), watchers.size()});
 }
 
 void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {

@@ -10,6 +10,9 @@
 
 namespace wick {
 
+/// The graph that an evaluation of `outputs`, none of which has a value, starts from.
+Graph graph_to_evaluate(std::span<const Tensor> outputs, History history);
+
 /// One evaluation: a plan bound to data. Made on the calling thread; executed there, or on a stream's worker.
 class BoundEvaluation {
  public:
@@ -39,7 +42,7 @@ class BoundEvaluation {
  private:
   Device device() const { return outputs_.front().device(); }
   void find_plan();
-  std::vector<char> donated_leaves() const;
+  void run(std::span<std::byte* const> bases) const;
 
   std::vector<Tensor> outputs_;
   History history_;
@@ -47,6 +50,7 @@ class BoundEvaluation {
   std::vector<char> donated_;
   std::shared_ptr<const Plan> plan_;
   int threads_;                       // those that the plan was made for
+  bool checked_;                      // for NaN and infinity, step by step
   std::vector<const Value*> leaves_;  // in the plan's order; kept alive by walk_ or held_
   std::vector<std::byte*> leaf_data_;
   std::vector<std::shared_ptr<Storage>> results_;

@@ -49,6 +49,12 @@ void put_leaf(KeyWriter& key, const Node& node, char donated) {
   key.put(layout.strides.data(), bytes);
 }
 
+void put_line(KeyWriter& key, const SourceLocation& where) {
+  key.put(where.file);
+  key.put(where.line);
+  key.put(where.scope);
+}
+
 }  // namespace
 
 PlanCache& PlanCache::instance() {
@@ -88,13 +94,14 @@ PlanCacheStats PlanCache::stats() const {
   return {hits_, misses_, entries_.size()};
 }
 
-std::string plan_key(const Walk& walk, const std::vector<char>& donated) {
+std::string plan_key(const Walk& walk, const std::vector<char>& donated, PlanKey kind) {
   constexpr std::size_t fixed = 64;                                  // settings, or the fixed part of a node
   constexpr std::size_t leaf = 2 * sizeof(std::int64_t) * max_rank;  // layout of a leaf
   std::string text;
   KeyWriter key(text);
   key.reserve(fixed + walk.order.size() * 32);
   key.put(threads());
+  key.put(kind);
   key.put(DecomposeScope::active());
   key.put(disabled_passes());
   if (!walk.roots.empty()) key.put(walk.order[walk.roots[0]]->device());
@@ -110,6 +117,7 @@ std::string plan_key(const Walk& walk, const std::vector<char>& donated) {
     key.reserve(fixed + attrs.size() + inputs.size_bytes());
     key.put(node.op());
     key.put(attrs.data(), attrs.size());
+    if (kind == PlanKey::structure_and_lines) put_line(key, node.where());
     key.put(static_cast<std::uint32_t>(inputs.size()));
     key.put(inputs.data(), inputs.size_bytes());
   }

@@ -39,8 +39,14 @@ class PlanCache {
   std::uint64_t misses_ = 0;
 };
 
+enum class PlanKey : std::uint8_t {
+  structure,
+  structure_and_lines,  ///< graphs recorded on other lines are others: messages about a plan name the right
+                        ///< one
+};
+
 /// Bytes that identify the structure of an evaluation: ops, attributes, edges, the leaves' dtypes, shapes,
 /// strides and whether they are donated, outputs, device, threads and optimiser settings. Never the data.
-std::string plan_key(const Walk& walk, const std::vector<char>& donated);
+std::string plan_key(const Walk& walk, const std::vector<char>& donated, PlanKey kind = PlanKey::structure);
 
 }  // namespace wick

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/spin.h"
+#include "core/trace.h"
 #include "wick/error.h"
 
 namespace wick {
@@ -72,6 +73,12 @@ class Workers {
 
 }  // namespace
 
+StreamQueue::StreamQueue(const StreamOptions& options)
+    : options_(options), number_([] {
+        static std::atomic<std::int32_t> made{0};
+        return ++made;
+      }()) {}
+
 bool StreamQueue::has_room() const {
   return jobs_.size() < options_.max_queued &&
          (jobs_.size() < 2 || queued_bytes_ < options_.max_queued_bytes);
@@ -115,6 +122,7 @@ void StreamQueue::run_front(std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   std::exception_ptr error;
   try {
+    const trace::StreamScope stream(number_);
     job.work->run();
   } catch (...) {
     error = std::current_exception();

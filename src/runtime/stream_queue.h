@@ -31,7 +31,7 @@ class Work {
 /// with no job executing, so that they may wait for any evaluation.
 class StreamQueue final : public WorkSource, public std::enable_shared_from_this<StreamQueue> {
  public:
-  explicit StreamQueue(const StreamOptions& options) : options_(options) {}
+  explicit StreamQueue(const StreamOptions& options);
 
   /// As StreamOptions::threads.
   int threads() const noexcept { return options_.threads; }
@@ -76,6 +76,7 @@ class StreamQueue final : public WorkSource, public std::enable_shared_from_this
   void work();
 
   const StreamOptions options_;
+  const std::int32_t number_;  // of this stream in profiles, from 1
   std::mutex mutex_;
   std::deque<Job> jobs_;
   std::deque<Completion::Callback> callbacks_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "wick/name_scope.h"
 #include "wick/ops/elementwise.h"
 #include "wick/ops/movement.h"
 #include "wick/ops/nn.h"
@@ -32,9 +33,11 @@ Tensor batch_loss(const Model& model, const LoraAdapter* adapter, const Batch& b
     input.mask = same_document(Tensor::from(batch.segments, shape));
   }
   const Tensor labels = Tensor::from(shifted_labels(batch), shape);
-  if (adapter && adapter->find("lm_head"))
-    return cross_entropy_sum(model.forward(input), labels, ignored_label, options.label_smoothing);
-  return linear_cross_entropy_sum(model.hidden_states(input), model.output_weight(), labels, ignored_label,
+  const bool by_logits = adapter && adapter->find("lm_head");
+  const Tensor result = by_logits ? model.forward(input) : model.hidden_states(input);
+  const NameScope scope("loss");
+  if (by_logits) return cross_entropy_sum(result, labels, ignored_label, options.label_smoothing);
+  return linear_cross_entropy_sum(result, model.output_weight(), labels, ignored_label,
                                   options.label_smoothing);
 }
 

@@ -4,6 +4,7 @@
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/grad.h"
+#include "wick/name_scope.h"
 #include "wick/ops/elementwise.h"
 #include "wick/ops/random.h"
 
@@ -61,6 +62,7 @@ std::pair<Tensor, std::vector<Tensor>> TrainStep::loss_and_gradients(std::span<c
 std::vector<Tensor> TrainStep::record_update(std::span<const Batch> micro_batches,
                                              std::int64_t first_micro_batch, double learning_rate) {
   auto [loss, gradients] = loss_and_gradients(micro_batches, first_micro_batch);
+  const NameScope scope("optimizer");
   const Tensor norm = global_norm(gradients);
   const Tensor proceed = logical_and(is_finite(loss), is_finite(norm));
   if (options_.max_grad_norm > 0) gradients = clip_by_global_norm(gradients, norm, options_.max_grad_norm);

@@ -1,0 +1,151 @@
+#include "runtime/numeric_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "graph/record.h"
+#include "graph/scope_names.h"
+#include "wick/error.h"
+#include "wick/numerics.h"
+
+namespace wick {
+namespace {
+
+std::atomic<bool>& checks_everywhere() noexcept {
+  static std::atomic<bool> on{[] {
+    const char* text = std::getenv("WICK_CHECK_NUMERICS");
+    const std::string_view value = text ? text : "";
+    return !value.empty() && value != "0";
+  }()};
+  return on;
+}
+
+thread_local bool checks_here = false;
+
+void take_in(NumericRange& range, double x) {
+  ++range.elements;
+  if (std::isnan(x)) {
+    ++range.nans;
+  } else if (std::isinf(x)) {
+    ++range.infinities;
+  } else {
+    range.low = std::min(range.low, x);
+    range.high = std::max(range.high, x);
+  }
+}
+
+/// `T` is converted to double by way of `Through`.
+template <typename T, typename Through>
+NumericRange range_as(const std::byte* data, const Layout& layout) {
+  NumericRange range;
+  const auto* first = reinterpret_cast<const T*>(data);
+  std::array<std::int64_t, max_rank> position{};
+  std::int64_t offset = 0;
+  for (std::int64_t left = layout.shape.elements(); left > 0; --left) {
+    take_in(range, static_cast<double>(static_cast<Through>(first[offset])));
+    for (int d = layout.shape.rank(); d-- > 0;) {
+      const auto axis = static_cast<std::size_t>(d);
+      offset += layout.strides[axis];
+      if (++position[axis] < layout.shape[d]) break;
+      offset -= layout.strides[axis] * layout.shape[d];
+      position[axis] = 0;
+    }
+  }
+  return range;
+}
+
+NumericRange range_of_data(const std::byte* data, const Layout& layout, DType dtype) {
+  switch (dtype) {
+    case DType::f16: return range_as<float16, float>(data, layout);
+    case DType::bf16: return range_as<bfloat16, float>(data, layout);
+    case DType::f32: return range_as<float, float>(data, layout);
+    case DType::f64: return range_as<double, double>(data, layout);
+    default: return {};
+  }
+}
+
+std::string spec_text(const Spec& spec) { return fmt::format("{}{}", name_of(spec.dtype), spec.shape.str()); }
+
+std::string range_text(const NumericRange& range) {
+  std::string text = range.low <= range.high ? fmt::format("from {:.6g} to {:.6g}", range.low, range.high)
+                                             : std::string("no finite value");
+  if (range.nans > 0) text += fmt::format(", {} NaN", range.nans);
+  if (range.infinities > 0) text += fmt::format(", {} infinite", range.infinities);
+  return text;
+}
+
+std::string call_text(const Graph& graph, const GraphNode& node) {
+  std::string text = describe_call(*node.op, graph.input_specs(node), node.attrs, node.where);
+  const std::string scope = scope_path(node.where.scope);
+  if (!scope.empty()) text += " in " + scope;
+  if (is_gradient(node.where)) text += " (its gradient)";
+  return text;
+}
+
+/// Where a value lies: behind ops that only look at their input.
+std::uint32_t viewed(const Graph& graph, std::uint32_t node) {
+  while (graph.nodes[node].op && graph.nodes[node].op->view) node = graph.nodes[node].inputs[0];
+  return node;
+}
+
+}  // namespace
+
+NumericWatcher::NumericWatcher(const Plan& plan, std::span<const std::byte* const> leaves)
+    : plan_(plan), ranges_(plan.graph.nodes.size()) {
+  const auto& nodes = plan.graph.nodes;
+  std::vector<char> read(nodes.size(), 0);
+  for (std::uint32_t i = 0; i < nodes.size(); ++i) {
+    for (std::uint32_t input : nodes[i].inputs) {
+      if (nodes[input].op || read[input]) continue;
+      read[input] = 1;
+      const GraphLeaf& leaf = plan.graph.leaves[nodes[input].leaf];
+      ranges_[input] = range_of_data(leaves[nodes[input].leaf], leaf.layout, nodes[input].spec.dtype);
+      if (ranges_[input].nans > 0)
+        throw NumericError(fmt::format(
+            "an input of this evaluation is NaN already: {}, {} of {} elements; it is read by\n  {}",
+            spec_text(nodes[input].spec), ranges_[input].nans, ranges_[input].elements,
+            call_text(plan.graph, nodes[i])));
+    }
+  }
+}
+
+void NumericWatcher::end_step(std::size_t step, const std::byte* output) {
+  const Step& ended = plan_.steps[step];
+  const GraphNode& node = plan_.graph.nodes[ended.node];
+  if (ended.is_copy()) return;
+  NumericRange& range = ranges_[ended.node];
+  range = range_of_data(output, Layout::contiguous(node.spec.shape), node.spec.dtype);
+  if ((range.nans == 0 && range.infinities == 0) || node.inputs.empty()) return;
+  bool nan_before = false;
+  bool infinite_before = false;
+  std::string operands;
+  for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+    const Spec& spec = plan_.graph.nodes[node.inputs[k]].spec;
+    if (!is_floating(spec.dtype)) continue;
+    const NumericRange& operand = ranges_[viewed(plan_.graph, node.inputs[k])];
+    nan_before = nan_before || operand.nans > 0;
+    infinite_before = infinite_before || operand.infinities > 0;
+    operands += fmt::format("\n  operand {}: {} {}", k, spec_text(spec), range_text(operand));
+  }
+  if (nan_before || (range.nans == 0 && infinite_before)) return;
+  throw NumericError(fmt::format(
+      "{} is the first op to give NaN or infinity: {} NaN and {} infinite of {} "
+      "elements\n  in {}{}",
+      node.op->name, range.nans, range.infinities, range.elements, call_text(plan_.graph, node), operands));
+}
+
+NumericCheckScope::NumericCheckScope() noexcept : previous_(checks_here) { checks_here = true; }
+NumericCheckScope::~NumericCheckScope() { checks_here = previous_; }
+
+void set_numeric_checks(bool on) noexcept { checks_everywhere() = on; }
+bool numeric_checks() noexcept { return checks_here || checks_everywhere().load(std::memory_order_relaxed); }
+
+}  // namespace wick

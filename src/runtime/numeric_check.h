@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace wick {
+
+/// What the elements of a floating tensor are like.
+struct NumericRange {
+  double low =
+      std::numeric_limits<double>::infinity();  ///< of the finite elements; above `high`: there is none
+  double high = -std::numeric_limits<double>::infinity();
+  std::uint64_t nans = 0;
+  std::uint64_t infinities = 0;
+  std::uint64_t elements = 0;
+};
+
+/// Looks at what each step of a plan writes (in memory that the CPU can read). Throws NumericError at the
+/// first step whose result holds NaN or infinity although its operands do not.
+class NumericWatcher final : public StepWatcher {
+ public:
+  /// `leaves` are the addresses of the plan's leaves. Throws NumericError when one of them is NaN already.
+  NumericWatcher(const Plan& plan, std::span<const std::byte* const> leaves);
+
+  void begin_step(std::size_t) override {}
+  void end_step(std::size_t step, const std::byte* output) override;
+
+ private:
+  const Plan& plan_;
+  std::vector<NumericRange> ranges_;  // by position in the plan's graph
+};
+
+}  // namespace wick
