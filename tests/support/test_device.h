@@ -15,4 +15,15 @@ inline Device test_device() {
   return device;
 }
 
+/// The first GPU, or the CPU where there is none.
+inline Device first_gpu() {
+  for (const DeviceInfo& info : devices())
+    if (info.device.kind == DeviceKind::cuda) return info.device;
+  return cpu;
+}
+
 }  // namespace wick::test
+
+/// Skips the test, saying so, where there is no GPU.
+#define WICK_NEEDS_GPU() \
+  if (wick::test::first_gpu() == wick::cpu) GTEST_SKIP() << "there is no GPU here: " << wick::missing_gpu()

@@ -1,0 +1,159 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "support/error_text.h"
+#include "support/test_device.h"
+#include "wick/error.h"
+#include "wick/eval.h"
+#include "wick/memory.h"
+#include "wick/ops.h"
+#include "wick/stream.h"
+
+namespace wick {
+namespace {
+
+using ::testing::AllOf;
+using testing::error_text;
+using ::testing::HasSubstr;
+
+class Gpu : public ::testing::Test {
+ protected:
+  void SetUp() override { WICK_NEEDS_GPU(); }
+  void TearDown() override { set_memory_limit({}); }
+
+  static Tensor numbers(std::int64_t count, float first = 0) {
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < count; ++i) values.push_back(first + static_cast<float>(i));
+    return Tensor::from(values, {count});
+  }
+  static Tensor bad_gather(Device gpu) {
+    return take(numbers(4).to(gpu), Tensor::from(std::vector<std::int32_t>{1, 9}, {2}));
+  }
+  const Device gpu_ = test::first_gpu();
+};
+
+TEST_F(Gpu, DataGoesThereAndBack) {
+  const Tensor x = numbers(1000).to(gpu_);
+  EXPECT_EQ(x.device(), gpu_);
+  EXPECT_EQ(x.to(cpu).device(), cpu);
+  EXPECT_EQ(x.to_vector<float>(), numbers(1000).to_vector<float>());
+  EXPECT_EQ(slice(numbers(10), 0, 9, -11, -3).to(gpu_).to_vector<float>(), (std::vector<float>{9, 6, 3, 0}));
+  EXPECT_EQ(slice(x, 0, 10, 20, 5).to(cpu).to_vector<float>(), (std::vector<float>{10, 15}));
+  EXPECT_TRUE(zeros({0, 3}).to(gpu_).to_vector<float>().empty());
+}
+
+TEST_F(Gpu, HostTensorsGoAlong) {
+  const Tensor x = numbers(6).to(gpu_);
+  const Tensor y = x * numbers(6, 1) + Tensor::scalar(0.5F);
+  EXPECT_EQ(y.device(), gpu_);
+  EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{0.5F, 2.5F, 6.5F, 12.5F, 20.5F, 30.5F}));
+  const Tensor backwards = slice(numbers(6), 0, 5, -7, -1);
+  EXPECT_EQ((x + backwards).to_vector<float>(), std::vector<float>(6, 5));
+  const Tensor rows = broadcast_to(numbers(6), {3, 6});
+  EXPECT_EQ(sum(reshape(x, {1, 6}) + rows).item<float>(), 90);
+}
+
+TEST_F(Gpu, AHostTensorTooLargeToGoAlongIsRefused) {
+  const Tensor large = zeros({17'000'000}).eval();
+  EXPECT_THAT(error_text<DeviceError>([&] { (numbers(1).to(gpu_) + large).eval(); }),
+              HasSubstr("move it once with to(device)"));
+  EXPECT_EQ((numbers(1).to(gpu_) + large.to(gpu_)).dim(0), 17'000'000);
+}
+
+/// A repeated evaluation replays what the first one recorded; its numbers must still be those of today.
+TEST_F(Gpu, ReplaysTakeNewNumbers) {
+  const Tensor w = numbers(256).to(gpu_);
+  Tensor state = zeros({256}).to(gpu_);
+  std::vector<Tensor> kept;
+  for (int i = 0; i < 20; ++i) {
+    const Tensor rate = Tensor::scalar(static_cast<float>(i));
+    state = state + sqrt(square(w * rate));
+    const Tensor total = sum(state);
+    eval({state, total}, History::drop);
+    kept.push_back(total);
+  }
+  float factor = 0;
+  for (int i = 0; i < 20; ++i) {
+    factor += static_cast<float>(i);
+    EXPECT_EQ(kept[static_cast<std::size_t>(i)].item<float>(), factor * 32640) << i;
+  }
+}
+
+TEST_F(Gpu, ABadIndexIsAnErrorOfItsTensorAlone) {
+  for (int i = 0; i < 3; ++i) {  // launched, captured, replayed
+    const std::string text = error_text<ArgumentError>([&] { bad_gather(gpu_).eval(); });
+    EXPECT_THAT(text, AllOf(HasSubstr("index 9 is out of range for a dimension of size 4"),
+                            HasSubstr("gpu_test.cpp")));
+    EXPECT_EQ(
+        take(numbers(4).to(gpu_), Tensor::from(std::vector<std::int32_t>{1, 3}, {2})).to_vector<float>(),
+        (std::vector<float>{1, 3}));
+  }
+}
+
+TEST_F(Gpu, AnErrorInFlightReachesWhoDependsOnIt) {
+  const Tensor bad = bad_gather(gpu_);
+  const Evaluation failing = bad.eval_async();
+  const Tensor next = bad + 1;
+  const Evaluation after = next.eval_async();
+  EXPECT_THROW(failing.wait(), ArgumentError);
+  EXPECT_THROW(after.wait(), ArgumentError);
+  EXPECT_EQ((numbers(2).to(gpu_) + 1).to_vector<float>(), (std::vector<float>{1, 2}));
+}
+
+TEST_F(Gpu, HostAndGpuAreEvaluatedTogether) {
+  const Tensor here = numbers(3) + 1;
+  const Tensor there = here.to(gpu_) * 2;
+  eval({there, here});
+  EXPECT_EQ(here.device(), cpu);
+  EXPECT_EQ(there.to_vector<float>(), (std::vector<float>{2, 4, 6}));
+  const Tensor a = numbers(3) * 3;
+  const Tensor b = numbers(3).to(gpu_) * 3;
+  eval_async({a, b}).wait();
+  EXPECT_EQ(a.to_vector<float>(), b.to_vector<float>());
+}
+
+TEST_F(Gpu, TwoStreamsAndEightThreads) {
+  const Stream first;
+  const Stream second;
+  const Tensor x = numbers(4096).to(gpu_);
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t)
+    threads.emplace_back([&, t] {
+      const StreamScope scope(t % 2 ? first : second);
+      for (int i = 0; i < 50; ++i) {
+        const auto k = static_cast<float>(t * 50 + i);
+        Tensor y = x * Tensor::scalar(k);
+        (void)y.eval_async();
+        const Tensor total = sum(y * 2.0);
+        (void)total.eval_async();
+        if (total.item<float>() != sum(numbers(4096) * Tensor::scalar(k) * 2.0).item<float>()) ++wrong;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(Gpu, WhatDoesNotFitIsRefusedAndNothingStays) {
+  release_kept_memory(gpu_);
+  const Tensor x = numbers(1000).to(gpu_);
+  const std::uint64_t before = peak_bytes(gpu_);
+  const Tensor huge = broadcast_to(reshape(x, {1000, 1, 1}), {1000, 30000, 30000}) + 1;  // 3.6 TB
+  const std::string text = error_text<MemoryError>([&] { huge.eval(); });
+  EXPECT_THAT(text,
+              AllOf(HasSubstr("plans 3600000000000 bytes"), HasSubstr("free"), HasSubstr("smaller batch")));
+  EXPECT_EQ(peak_bytes(gpu_), before);
+  set_memory_limit(std::uint64_t{1} << 20);
+  EXPECT_THAT(error_text<MemoryError>([&] {
+                (broadcast_to(x, {1000, 1000}) + 1).eval();
+              }),
+              HasSubstr("beyond the limit of 1048576 bytes"));
+  EXPECT_EQ(sum(x + 1).item<float>(), 500500);
+}
+
+}  // namespace
+}  // namespace wick
