@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "wick/lora.h"
 #include "wick/model.h"
 #include "wick/sampler.h"
 #include "wick/tokenizer.h"

@@ -7,29 +7,16 @@
 #include <vector>
 
 #include "wick/lora_config.h"
+#include "wick/low_rank.h"
 #include "wick/tensor.h"
 
 namespace wick {
 
 class Model;
 
-/// A linear layer of a model that an adapter can name.
-struct LinearModule {
-  std::string name;
-  std::int64_t in = 0;
-  std::int64_t out = 0;
-};
-
-/// The low-rank factors of one layer: adds scale ((x A^T) B^T).
-struct LoraLayer {
-  Tensor a;  ///< [rank, in], f32
-  Tensor b;  ///< [out, rank], f32
-  double scale = 1;
-};
-
 /// A LoRA adapter (Hu et al. 2021, https://arxiv.org/abs/2106.09685): layers by module name, and the
 /// configuration.
-class LoraAdapter {
+class LoraAdapter final : public LowRankLayers {
  public:
   /// A fresh adapter for `model`: A kaiming-uniform (a = sqrt(5), that is, uniform in +-1/sqrt(in)), B zero,
   /// as PEFT initialises them. On the model's device. Throws AdapterError when the configuration names no
@@ -43,8 +30,8 @@ class LoraAdapter {
 
   const LoraConfig& config() const noexcept { return config_; }
   const std::map<std::string, LoraLayer>& layers() const noexcept { return layers_; }
-  /// The layer of a module, or null.
-  const LoraLayer* find(const std::string& module) const;
+  const LoraLayer* find(const std::string& module) const override;
+  double dropout() const override { return config_.dropout; }
 
   /// Trainable tensors, named as in the PEFT file ("base_model.model.<module>.lora_A.weight"), in a fixed
   /// order.

@@ -6,6 +6,7 @@
 #include "cli/model_files.h"
 #include "cli/options.h"
 #include "wick/error.h"
+#include "wick/lora.h"
 #include "wick/model.h"
 
 namespace wick::cli {

@@ -6,9 +6,13 @@
 
 #include <atomic>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
+#include <optional>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "io/system_error.h"
 #include "wick/error.h"
@@ -43,6 +47,23 @@ std::filesystem::path replaceable(std::filesystem::path path) {
   return path;
 }
 
+/// The process in a temporary file's name, or nothing for any other name.
+std::optional<pid_t> writer_of(const std::string& name) {
+  static constexpr std::string_view mark = ".tmp-";
+  const std::size_t at = name.rfind(mark);
+  if (name.empty() || name[0] != '.' || at == std::string::npos || at < 2) return std::nullopt;
+  const char* const end = name.data() + name.size();
+  pid_t process = 0;
+  unsigned number = 0;
+  const auto dash = std::from_chars(name.data() + at + mark.size(), end, process);
+  if (dash.ec != std::errc() || dash.ptr == end || *dash.ptr != '-' || process <= 0) return std::nullopt;
+  const auto last = std::from_chars(dash.ptr + 1, end, number);
+  if (last.ec != std::errc() || last.ptr != end) return std::nullopt;
+  return process;
+}
+
+bool is_running(pid_t process) { return ::kill(process, 0) == 0 || errno != ESRCH; }
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
@@ -67,6 +88,22 @@ void AtomicFile::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw_file_error("replace", path_, errno);
   temporary_.clear();
   sync_directory(directory_of(path_));
+}
+
+void remove_stale_temporaries(const std::filesystem::path& directory) {
+  try {
+    if (!std::filesystem::exists(directory)) return;
+    std::vector<std::filesystem::path> stale;
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+      const auto process = writer_of(entry.path().filename().string());
+      if (process && entry.symlink_status().type() == std::filesystem::file_type::regular &&
+          (*process == ::getpid() || !is_running(*process)))
+        stale.push_back(entry.path());
+    }
+    for (const std::filesystem::path& path : stale) std::filesystem::remove(path);
+  } catch (const std::filesystem::filesystem_error& e) {
+    throw FileError(fmt::format("cannot clean up {}: {}", directory.string(), e.code().message()));
+  }
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {

@@ -12,7 +12,8 @@ namespace wick {
 
 /// A file that appears whole or not at all: written under a temporary name (".<name>.tmp-<process>-<number>")
 /// in the same directory, flushed to the disk, then renamed over the path. Unless `commit` returned, the path
-/// keeps its old content and the temporary file is removed (a killed process leaves it; nothing reads it).
+/// keeps its old content and the temporary file is removed (a killed process leaves it; nothing reads it, and
+/// `remove_stale_temporaries` removes it).
 /// Every member throws FileError that names the path and the system's reason.
 class AtomicFile {
  public:
@@ -31,6 +32,10 @@ class AtomicFile {
   std::filesystem::path temporary_;  // empty once renamed
   FileDescriptor file_;
 };
+
+/// Removes temporary files in `directory` whose process is gone, or has this one's number. For a directory in
+/// which nobody else writes now (see DirectoryLock). It need not exist. Throws FileError.
+void remove_stale_temporaries(const std::filesystem::path& directory);
 
 /// The whole content of a file at once.
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "wick/lora.h"
+#include "wick/low_rank.h"
 #include "wick/model_config.h"
 #include "wick/shape.h"
 

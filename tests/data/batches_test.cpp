@@ -18,9 +18,9 @@ namespace wick {
 namespace {
 
 using namespace test;
-using testing::ElementsAre;
-using testing::ElementsAreArray;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
+using ::testing::HasSubstr;
 
 using Ids = std::vector<std::int32_t>;
 
@@ -132,8 +132,8 @@ TEST(Batches, ShuffledEveryRowComesOnceAnEpochInANewOrder) {
   EXPECT_EQ(batches.batches_per_epoch(), 76);
   const auto first = epoch_of(batches);
   const auto second = epoch_of(batches);
-  EXPECT_THAT(first, testing::UnorderedElementsAreArray(rows_of(data)));
-  EXPECT_THAT(second, testing::UnorderedElementsAreArray(first));
+  EXPECT_THAT(first, ::testing::UnorderedElementsAreArray(rows_of(data)));
+  EXPECT_THAT(second, ::testing::UnorderedElementsAreArray(first));
   EXPECT_NE(first, second);
 
   Batches again(data, {.batch_size = 4, .seq_len = 128, .seed = 5});
@@ -197,7 +197,7 @@ TEST(Batches, PackedRowsHoldWholeDocumentsWithPositionsOfTheirOwn) {
   const Dataset data = numbered_rows(random_lengths(300, 40));
   Batches batches(data, {.batch_size = 4, .seq_len = 96, .seed = 3, .packing = true});
   const auto documents = epoch_of(batches);
-  EXPECT_THAT(documents, testing::UnorderedElementsAreArray(rows_of(data)));
+  EXPECT_THAT(documents, ::testing::UnorderedElementsAreArray(rows_of(data)));
   EXPECT_NE(epoch_of(batches), documents);
   // Best fit of the longest first leaves little room: at most a twentieth here.
   const auto tokens = static_cast<double>(data.tokens());
@@ -244,7 +244,7 @@ TEST(Batches, AGridThatIsShuffledIsRows) {
                                     safetensors_bytes({{"input_ids", {2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}}}));
   const Dataset data = Dataset::load(file, {});
   Batches batches(data, {.batch_size = 3, .seq_len = 8});
-  EXPECT_THAT(epoch_of(batches), testing::UnorderedElementsAreArray(rows_of(data)));
+  EXPECT_THAT(epoch_of(batches), ::testing::UnorderedElementsAreArray(rows_of(data)));
   EXPECT_THROW(
       {
         try {
@@ -293,7 +293,7 @@ TEST(Split, TheSameRowsEveryTimeInTheOrderOfTheFile) {
   EXPECT_EQ(valid.size(), 5u);
   auto together = rows_of(train);
   for (auto& row : rows_of(valid)) together.push_back(row);
-  EXPECT_THAT(together, testing::UnorderedElementsAreArray(rows_of(data)));
+  EXPECT_THAT(together, ::testing::UnorderedElementsAreArray(rows_of(data)));
   const auto whole = rows_of(data);
   for (const Dataset& part : {train, valid}) {
     std::size_t at = 0;

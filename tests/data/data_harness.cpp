@@ -2,11 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <stdlib.h>
-
-#include <fstream>
-#include <sstream>
-#include <stdexcept>
 
 namespace wick::test {
 
@@ -16,28 +11,6 @@ TextEncoder byte_encoder(bool with_bos) {
   if (with_bos) encoder.bos = bos;
   encoder.eos = eos;
   return encoder;
-}
-
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = (std::filesystem::temp_directory_path() / "wick-data-XXXXXX").string();
-  if (!mkdtemp(name.data())) throw std::runtime_error("mkdtemp failed");
-  path_ = name;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::filesystem::path TemporaryDirectory::write(const std::string& name, std::string_view content) const {
-  std::ofstream(path_ / name, std::ios::binary) << content;
-  return path_ / name;
-}
-
-std::string read_all(const std::filesystem::path& path) {
-  std::ostringstream content;
-  content << std::ifstream(path, std::ios::binary).rdbuf();
-  return content.str();
 }
 
 std::string safetensors_bytes(const std::vector<IntegerTensor>& tensors) {

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "support/temporary_directory.h"
 #include "train/batches.h"
 #include "wick/dataset.h"
 
@@ -17,22 +17,8 @@ inline constexpr std::int32_t eos = 257;
 inline constexpr std::int64_t vocab_size = 258;
 TextEncoder byte_encoder(bool with_bos = false);
 
-/// A directory of its own, removed at the end.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  const std::filesystem::path& path() const noexcept { return path_; }
-  std::filesystem::path write(const std::string& name, std::string_view content) const;
-
- private:
-  std::filesystem::path path_;
-};
-
-std::string read_all(const std::filesystem::path& path);
+using wick::testing::read_text;
+using wick::testing::TemporaryDirectory;
 
 /// A tensor for `safetensors_bytes`, as i64.
 struct IntegerTensor {

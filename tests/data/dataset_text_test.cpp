@@ -16,8 +16,8 @@ namespace {
 
 using namespace test;
 using Ids = std::vector<std::int32_t>;
-using testing::EndsWith;
-using testing::HasSubstr;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
 
 Dataset jsonl(std::string_view content, const DatasetOptions& options = {}, bool with_bos = false) {
   return Dataset::parse_jsonl(content, "train.jsonl", byte_encoder(with_bos), options);

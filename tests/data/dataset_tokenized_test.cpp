@@ -12,10 +12,10 @@ namespace wick {
 namespace {
 
 using namespace test;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
-class Tokenized : public testing::Test {
+class Tokenized : public ::testing::Test {
  protected:
   Dataset load(const std::vector<IntegerTensor>& tensors, std::int64_t vocabulary = 100) {
     return Dataset::load(directory_.write("t.safetensors", safetensors_bytes(tensors)), {},
@@ -109,7 +109,7 @@ TEST(TokenizedReference, GridsAreTakenAsTheyStand) {
   const auto file = reference / "golden/lora_tiny-qwen2_all_r4/batches.safetensors";
   if (!std::filesystem::exists(file)) GTEST_SKIP() << "the reference data are not at " << reference;
 
-  const std::string content = read_all(file);
+  const std::string content = read_text(file);
   // The header of this file gives attention_mask, input_ids, labels, in this order, as I64 [20, 4, 48].
   std::uint64_t header = 0;
   std::memcpy(&header, content.data(), 8);

@@ -18,8 +18,8 @@ namespace wick {
 namespace {
 
 using namespace test;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr const char* header = "step,epoch,loss,grad_norm,lr,tokens_per_second,peak_bytes,valid_loss\n";
 
@@ -56,9 +56,9 @@ TEST(MetricsWriter, WritesATableAtOnce) {
   m.step = 2;
   m.valid_loss = 0.3;
   writer.write(m);
-  EXPECT_EQ(read_all(file), std::string(header) +
-                                "1,0.5,0.1,1.25,0.0002,1000.5,123456789012,\n"
-                                "2,0.5,0.1,1.25,0.0002,1000.5,123456789012,0.3\n");
+  EXPECT_EQ(read_text(file), std::string(header) +
+                                 "1,0.5,0.1,1.25,0.0002,1000.5,123456789012,\n"
+                                 "2,0.5,0.1,1.25,0.0002,1000.5,123456789012,0.3\n");
 }
 
 TEST(MetricsWriter, AResumedRunDropsLaterStepsAndATornLine) {
@@ -80,13 +80,13 @@ TEST(MetricsWriter, AResumedRunDropsLaterStepsAndATornLine) {
   ASSERT_EQ(again.rows().size(), 4u);
   EXPECT_EQ(again.rows()[3].loss, 7);
   EXPECT_EQ(MetricsWriter(file, 0).rows().size(), 0u);
-  EXPECT_EQ(read_all(file), header);
+  EXPECT_EQ(read_text(file), header);
 }
 
 TEST(MetricsWriter, ResumingWithoutAFormerTableBeginsOne) {
   const TemporaryDirectory directory;
   MetricsWriter writer(directory.path() / "metrics.csv", 10);
-  EXPECT_EQ(read_all(directory.path() / "metrics.csv"), header);
+  EXPECT_EQ(read_text(directory.path() / "metrics.csv"), header);
 }
 
 std::string format_error(const std::filesystem::path& file) {
@@ -104,7 +104,7 @@ TEST(MetricsWriter, AnotherFileIsNotContinuedAndNotOverwritten) {
   EXPECT_THAT(format_error(other),
               HasSubstr("other.csv: is not a table of metrics to continue; its first line must "
                         "be step,epoch"));
-  EXPECT_EQ(read_all(other), "a,b\n1,2\n");
+  EXPECT_EQ(read_text(other), "a,b\n1,2\n");
   const auto damaged =
       directory.write("damaged.csv", std::string(header) + "1,0,0,0,0,0,0,\n1,x,0,0,0,0,0,\n");
   EXPECT_THAT(format_error(damaged), HasSubstr("damaged.csv:3: is not a row of metrics; move the file away"));

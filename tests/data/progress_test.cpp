@@ -30,13 +30,13 @@ TEST(Progress, ANarrowTerminalLosesTheBarThenTheEnd) {
 }
 
 TEST(Progress, SilentWithoutATerminal) {
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   {
     ProgressBar bar;
     bar.show(1, 2, "x");
     bar.show(2, 2, "x");
   }
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
 }  // namespace

@@ -14,10 +14,10 @@ namespace wick {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 void write_two_files(const fs::path& directory) {
   write_file_atomically(directory / "weights.bin", std::string(1000, 'w'));

@@ -32,7 +32,7 @@ void train_worker(const fs::path& out, std::int64_t steps) {
 
 /// Makes this program a trainer when it was started as one. A fork alone would not do: threads of the test
 /// program's pools do not exist in the child.
-class WorkerProcess : public testing::Environment {
+class WorkerProcess : public ::testing::Environment {
  public:
   void SetUp() override {
     const char* out = std::getenv(out_variable);
@@ -46,7 +46,7 @@ class WorkerProcess : public testing::Environment {
     std::_Exit(0);
   }
 };
-[[maybe_unused]] const auto* const worker_process = testing::AddGlobalTestEnvironment(new WorkerProcess);
+[[maybe_unused]] const auto* const worker_process = ::testing::AddGlobalTestEnvironment(new WorkerProcess);
 
 pid_t start_worker(const fs::path& out, std::int64_t steps) {
   const std::string out_setting = std::string(out_variable) + "=" + out.string();

@@ -13,7 +13,7 @@
 namespace wick {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 Tensor yes() { return Tensor::scalar(true); }
 

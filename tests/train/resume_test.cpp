@@ -12,9 +12,9 @@ namespace wick {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// Options that use everything that a checkpoint must keep: shuffling, accumulation, dropout, a schedule,
 /// validation.

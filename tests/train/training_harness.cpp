@@ -1,11 +1,7 @@
 #include "train/training_harness.h"
 
-#include <unistd.h>
-
-#include <csignal>
 #include <fstream>
 #include <random>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 
@@ -13,26 +9,6 @@
 #include "wick/safetensors.h"
 
 namespace wick {
-
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = (std::filesystem::temp_directory_path() / "wick-train-XXXXXX").string();
-  if (!::mkdtemp(name.data())) throw std::runtime_error("no temporary directory");
-  path_ = name;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-FileSizeLimit::FileSizeLimit(std::uint64_t bytes) {
-  std::signal(SIGXFSZ, SIG_IGN);
-  ::getrlimit(RLIMIT_FSIZE, &previous_);
-  const rlimit limit{bytes, previous_.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &limit);
-}
-
-FileSizeLimit::~FileSizeLimit() { ::setrlimit(RLIMIT_FSIZE, &previous_); }
 
 Model tiny_model(std::uint64_t seed) {
   ModelConfig config;
@@ -101,14 +77,6 @@ Dataset grid_data(const std::filesystem::path& file, const BatchGrid& grid,
                                            {"labels", DType::i64, shape, std::as_bytes(std::span(labels))}};
   write_safetensors(file, tensors);
   return Dataset::load(file, {});
-}
-
-std::string read_text(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) throw std::runtime_error("cannot read " + file.string());
-  std::ostringstream content;
-  content << stream.rdbuf();
-  return content.str();
 }
 
 void flip_bit(const std::filesystem::path& file, std::uint64_t at) {

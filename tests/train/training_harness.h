@@ -1,12 +1,12 @@
 #pragma once
 
-#include <sys/resource.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "support/file_size_limit.h"
+#include "support/temporary_directory.h"
 #include "train/batches.h"
 #include "wick/dataset.h"
 #include "wick/lora.h"
@@ -15,30 +15,9 @@
 
 namespace wick {
 
-/// A new empty directory that is removed again.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
-/// While one lives, writing a file beyond `bytes` fails, as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(std::uint64_t bytes);
-  ~FileSizeLimit();
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit previous_{};
-};
+using testing::FileSizeLimit;
+using testing::read_text;
+using testing::TemporaryDirectory;
 
 /// Two layers of 32 with random weights, a vocabulary of 64 and 64 positions.
 Model tiny_model(std::uint64_t seed = 1);
@@ -53,7 +32,6 @@ TrainOptions tiny_options(const std::filesystem::path& out, std::int64_t steps);
 Dataset grid_data(const std::filesystem::path& file, const BatchGrid& grid,
                   const std::vector<std::int64_t>& ids, const std::vector<std::int64_t>& labels);
 
-std::string read_text(const std::filesystem::path& file);
 /// Runs `f`, which must throw E, and returns what it says.
 template <typename E, typename F>
 std::string message_of(F f) {
