@@ -112,7 +112,7 @@ void training_step(benchmark::State& state, const ModelConfig& shape, const Step
   if (what.all_linear) config.target_modules = AllLinear{};
   LoraAdapter adapter = LoraAdapter::create(model, config, 1);
   TrainStep step(model, &adapter, {});
-  const std::vector<Batch> batches{batch_of(shape, what.rows, what.length)};
+  const std::vector<BatchTensors> batches{BatchTensors(batch_of(shape, what.rows, what.length))};
   std::int64_t count = 0;
   reset_peak_bytes(gpu());
   for (int i = 0; i < 3; ++i) step.run(batches, count++, 1e-4);

@@ -104,7 +104,7 @@ Batch random_batch(const ModelConfig& config, std::int64_t rows, std::int64_t le
 void training_step(benchmark::State& state, Model& model, std::int64_t rows, std::int64_t length) {
   LoraAdapter adapter = LoraAdapter::create(model, LoraConfig{}, 1);
   TrainStep step(model, &adapter, {});
-  const std::vector<Batch> batches{random_batch(model.config(), rows, length)};
+  const std::vector<BatchTensors> batches{BatchTensors(random_batch(model.config(), rows, length))};
   std::int64_t count = 0;
   reset_peak_bytes();
   const std::uint64_t held = peak_bytes();

@@ -24,4 +24,18 @@ using LossFunction = std::function<Tensor(std::span<const Tensor> params)>;
 /// A function that returns {loss, gradients} of `f` at given parameters.
 std::function<std::pair<Tensor, std::vector<Tensor>>(std::span<const Tensor>)> value_and_grad(LossFunction f);
 
+/// f(inputs), recorded so that the backward computes the ops of `f` again instead of keeping their results
+/// (gradient checkpointing, Chen et al. 2016): of the segment only `inputs` and the result stay until then.
+/// Values and gradients are those of `f(inputs)`, bit for bit where no tensor is used both inside and outside
+/// of the segment (else its gradient is the same sum in another order).
+///
+/// `f` is called once, now. It may use other tensors too: data (parameters) get their gradients as usual;
+/// what was computed from `inputs` elsewhere, or is to be kept, is to be given as an input. What does not
+/// depend on `inputs` is not computed again. Segments may hold segments. Throws ArgumentError for an empty
+/// tensor.
+Tensor checkpoint(const std::function<Tensor(std::span<const Tensor>)>& f, std::span<const Tensor> inputs,
+                  SourceLocation where = SourceLocation::current());
+Tensor checkpoint(const std::function<Tensor(std::span<const Tensor>)>& f, const std::vector<Tensor>& inputs,
+                  SourceLocation where = SourceLocation::current());
+
 }  // namespace wick

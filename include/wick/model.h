@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "wick/lora.h"
+#include "wick/low_rank.h"
 #include "wick/model_config.h"
 #include "wick/tensor.h"
 
@@ -32,10 +32,11 @@ struct ModelInput {
   /// Empty, or broadcastable to [batch, heads, length, keys]: bool (true = may attend) or floating (added),
   /// on top of the causal (and window) rule. For padding and packed rows.
   Tensor mask;
-  KvCache* cache = nullptr;              ///< read and advanced when given
-  const LoraAdapter* adapter = nullptr;  ///< added to the linear layers that it names
-  std::optional<Tensor> dropout_key;     ///< training: a key for the adapter's dropout; absent: no dropout
-  bool last_only = false;                ///< logits of the last position only: [batch, 1, vocab]
+  KvCache* cache = nullptr;                ///< read and advanced when given
+  const LowRankLayers* adapter = nullptr;  ///< added to the linear layers that it names
+  std::optional<Tensor> dropout_key;       ///< training: a key for the adapter's dropout; absent: no dropout
+  bool last_only = false;                  ///< logits of the last position only: [batch, 1, vocab]
+  bool checkpoint_layers = false;  ///< training: the backward computes each layer again; see `checkpoint`
 };
 
 /// A decoder-only transformer (Llama 2/3, Mistral, Qwen2/2.5, Qwen3), configured from a Hugging Face

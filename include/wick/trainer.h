@@ -31,6 +31,9 @@ struct TrainOptions {
   std::uint64_t seed = 0;
   bool full = false;  ///< train all parameters, which must be f32, instead of an adapter
   bool shuffle = true;
+  /// The backward computes each layer's activations again instead of keeping them: less memory, more time,
+  /// the same values. A resumed run may choose anew.
+  bool gradient_checkpointing = false;
   bool packing = false;         ///< several documents in a row, which do not see each other
   std::int64_t save_every = 0;  ///< steps between checkpoints; 0: only at the end and when stopped
   std::int64_t eval_every = 0;  ///< steps between validations; 0: only at the end
@@ -102,7 +105,7 @@ struct EvalResult {
   std::int64_t tokens = 0;  ///< targets
 };
 /// `adapter` may be null. Rows longer than `seq_len` are cut as in training. Throws DataError when there is
-/// no target.
+/// no target, NumericError when the loss is not finite.
 EvalResult evaluate(const Model& model, const LoraAdapter* adapter, const Dataset& data,
                     std::int64_t batch_size, std::int64_t seq_len);
 

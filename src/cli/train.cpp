@@ -239,6 +239,8 @@ void add_train(CLI::App& app) {
   command
       ->add_option("--max-grad-norm", train.max_grad_norm, "Clip the gradient to this norm; 0: do not clip")
       ->capture_default_str();
+  command->add_flag("--gradient-checkpointing", train.gradient_checkpointing,
+                    "Compute activations again in the backward instead of keeping them");
   command->add_option("--label-smoothing", train.label_smoothing, "Label smoothing")->capture_default_str();
   command->add_option("--seed", train.seed, "Seed of initialisation, order and dropout")
       ->check(not_negative())

@@ -4,6 +4,7 @@
 
 #include "core/pointer_map.h"
 #include "core/trace.h"
+#include "grad/pull_back.h"
 #include "graph/record.h"
 #include "graph/scope_names.h"
 #include "graph/walk.h"
@@ -12,11 +13,6 @@
 
 namespace wick {
 namespace {
-
-/// Gradients of sum(output * cotangent) with respect to `targets`. With `stop_at_targets`, a path that passes
-/// through one target does not go on to another.
-std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std::span<const Tensor> targets,
-                              bool stop_at_targets);
 
 std::vector<Tensor> input_gradients(const Node& node, Inputs inputs, const Tensor& output,
                                     const Tensor& cotangent, std::span<const bool> needed) {
@@ -42,6 +38,8 @@ std::vector<Tensor> input_gradients(const Node& node, Inputs inputs, const Tenso
   }
   return gradients;
 }
+
+}  // namespace
 
 std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std::span<const Tensor> targets,
                               bool stop_at_targets) {
@@ -101,8 +99,6 @@ std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std
   }
   return results;
 }
-
-}  // namespace
 
 std::vector<Tensor> grad(const Tensor& loss, std::span<const Tensor> params, SourceLocation where) {
   if (!is_floating(loss.dtype()) || loss.elements() != 1)

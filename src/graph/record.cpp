@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "graph/node.h"
@@ -101,6 +102,9 @@ LocationScope::LocationScope(SourceLocation where) : previous_(recording.locatio
   if (!previous_) recording.location_override = &where_;
 }
 LocationScope::~LocationScope() { recording.location_override = previous_; }
+
+OwnLocationsScope::OwnLocationsScope() : previous_(std::exchange(recording.location_override, nullptr)) {}
+OwnLocationsScope::~OwnLocationsScope() { recording.location_override = previous_; }
 
 std::string describe_call(const Op& op, InputSpecs inputs, const Attrs& attrs, SourceLocation where) {
   std::string text(op.name);

@@ -36,6 +36,19 @@ class LocationScope {
   SourceLocation where_;
 };
 
+/// While one lives, ops recorded on this thread have locations of their own again, inside a LocationScope
+/// too.
+class OwnLocationsScope {
+ public:
+  OwnLocationsScope();
+  ~OwnLocationsScope();
+  OwnLocationsScope(const OwnLocationsScope&) = delete;
+  OwnLocationsScope& operator=(const OwnLocationsScope&) = delete;
+
+ private:
+  const SourceLocation* previous_;
+};
+
 /// Called with each op recorded on this thread; null when recording is lazy. The runtime's eager mode sets
 /// it.
 using RecordHook = void (*)(const Tensor& recorded);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "wick/error.h"
+#include "wick/grad.h"
 #include "wick/name_scope.h"
 #include "wick/ops.h"
 
@@ -61,7 +62,7 @@ Tensor Decoder::linear_layer(const std::string& module, const Tensor& x) {
   const Tensor bias = optional_weight(module + ".bias");
   const LoraLayer* layer = input_.adapter ? input_.adapter->find(module) : nullptr;
   if (!layer) return linear(x, w, bias);
-  const double p = input_.adapter->config().dropout;
+  const double p = input_.adapter->dropout();
   if (!input_.dropout_key || p == 0) return lora_linear(x, w, bias, layer->a, layer->b, layer->scale);
   // PEFT drops inputs of the low-rank branch only.
   const auto call = static_cast<std::int64_t>(dropout_calls_++);
@@ -107,6 +108,14 @@ Tensor Decoder::mlp_block(int layer, const Tensor& x) {
                       swiglu(linear_layer(name + ".gate_proj", x), linear_layer(name + ".up_proj", x)));
 }
 
+Tensor Decoder::layer_block(int layer, const Tensor& x) {
+  const std::string name = fmt::format("model.layers.{}", layer);
+  const Tensor mixed =
+      x + attention_block(layer, rms_norm(x, weight(name + ".input_layernorm.weight"), config_.rms_norm_eps));
+  return mixed + mlp_block(layer, rms_norm(mixed, weight(name + ".post_attention_layernorm.weight"),
+                                           config_.rms_norm_eps));
+}
+
 Tensor Decoder::hidden_states() {
   const auto embedded = [&] {
     const NameScope scope("model.embed_tokens");
@@ -114,12 +123,10 @@ Tensor Decoder::hidden_states() {
   };
   Tensor x = embedded();
   for (int layer = 0; layer < config_.layers; ++layer) {
-    const std::string name = fmt::format("model.layers.{}", layer);
-    const NameScope scope(name);
-    x = x +
-        attention_block(layer, rms_norm(x, weight(name + ".input_layernorm.weight"), config_.rms_norm_eps));
-    x = x + mlp_block(layer,
-                      rms_norm(x, weight(name + ".post_attention_layernorm.weight"), config_.rms_norm_eps));
+    const NameScope scope(fmt::format("model.layers.{}", layer));
+    const auto block = [&](std::span<const Tensor> inputs) { return layer_block(layer, inputs[0]); };
+    const std::span<const Tensor> inputs(&x, 1);
+    x = input_.checkpoint_layers ? checkpoint(block, inputs) : block(inputs);
   }
   if (input_.cache) input_.cache->length = start_ + length_;
   const NameScope scope("model.norm");

@@ -22,6 +22,8 @@ class Decoder {
   Tensor linear_layer(const std::string& module, const Tensor& x);
   Tensor attention_block(int layer, const Tensor& x);
   Tensor mlp_block(int layer, const Tensor& x);
+  /// A whole layer, from residual stream to residual stream.
+  Tensor layer_block(int layer, const Tensor& x);
   /// Appends to the cache of `layer`, where there is one, and gives what to attend to.
   KvCache::Layer extended_cache(int layer, const Tensor& k, const Tensor& v);
 

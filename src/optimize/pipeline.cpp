@@ -15,6 +15,7 @@
 #include "optimize/lower.h"
 #include "optimize/pass_selection.h"
 #include "optimize/print.h"
+#include "optimize/schedule.h"
 #include "optimize/share_loss.h"
 #include "optimize/simplify.h"
 #include "optimize/sink_transposes.h"
@@ -33,6 +34,7 @@ constexpr std::array passes{
     Pass{"sink-transposes", &sink_transposes},
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{.name = "fuse-elementwise", .run = &fuse_elementwise, .joins = true},
+    Pass{"schedule", &schedule},
 };
 static_assert(passes.size() <= 64, "the set of disabled passes is kept in 64 bits");
 

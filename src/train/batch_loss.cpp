@@ -19,25 +19,31 @@ Tensor same_document(const Tensor& segments) {
 
 }  // namespace
 
-Tensor batch_loss(const Model& model, const LoraAdapter* adapter, const Batch& batch,
-                  const BatchLossOptions& options) {
+BatchTensors::BatchTensors(const Batch& batch) : target_tokens(batch.target_tokens) {
   const Shape shape{batch.rows, batch.length};
-  ModelInput input;
-  input.ids = Tensor::from(batch.input_ids, shape);
-  input.adapter = adapter;
-  input.dropout_key = options.dropout_key;
+  ids = Tensor::from(batch.input_ids, shape);
+  labels = Tensor::from(shifted_labels(batch), shape);
   // Padding is on the right and never a target, so that the causal rule alone keeps it out of every loss.
   const bool packed = std::any_of(batch.segments.begin(), batch.segments.end(), [](auto s) { return s > 1; });
-  if (packed) {
-    input.positions = Tensor::from(batch.positions, shape);
-    input.mask = same_document(Tensor::from(batch.segments, shape));
-  }
-  const Tensor labels = Tensor::from(shifted_labels(batch), shape);
+  if (!packed) return;
+  positions = Tensor::from(batch.positions, shape);
+  segments = Tensor::from(batch.segments, shape);
+}
+
+Tensor batch_loss(const Model& model, const LoraAdapter* adapter, const BatchTensors& batch,
+                  const BatchLossOptions& options) {
+  ModelInput input;
+  input.ids = batch.ids;
+  input.adapter = adapter;
+  input.dropout_key = options.dropout_key;
+  input.checkpoint_layers = options.gradient_checkpointing;
+  input.positions = batch.positions;
+  if (batch.segments.defined()) input.mask = same_document(batch.segments);
   const bool by_logits = adapter && adapter->find("lm_head");
   const Tensor result = by_logits ? model.forward(input) : model.hidden_states(input);
   const NameScope scope("loss");
-  if (by_logits) return cross_entropy_sum(result, labels, ignored_label, options.label_smoothing);
-  return linear_cross_entropy_sum(result, model.output_weight(), labels, ignored_label,
+  if (by_logits) return cross_entropy_sum(result, batch.labels, ignored_label, options.label_smoothing);
+  return linear_cross_entropy_sum(result, model.output_weight(), batch.labels, ignored_label,
                                   options.label_smoothing);
 }
 

@@ -50,12 +50,16 @@ EvalResult evaluate(const Model& model, const LoraAdapter* adapter, const Datase
   for (std::int64_t i = 0; i < batches.batches_per_epoch(); ++i) {
     const Batch batch = batches.next();
     if (batch.target_tokens == 0) continue;
-    total += cast(batch_loss(model, adapter, batch), DType::f64).item<double>();
+    total += cast(batch_loss(model, adapter, BatchTensors(batch)), DType::f64).item<double>();
     result.tokens += batch.target_tokens;
   }
   if (result.tokens == 0)
     throw DataError(
         fmt::format("{}: has no token to predict, so that there is no loss", data.path().string()));
+  if (!std::isfinite(total))
+    throw NumericError(fmt::format(
+        "the loss over {} is {}: a weight of the model{} is not finite, or so large that {} overflows",
+        data.path().string(), total, adapter ? " or the adapter" : "", name_of(model.dtype())));
   result.loss = total / static_cast<double>(result.tokens);
   result.perplexity = std::exp(result.loss);
   return result;

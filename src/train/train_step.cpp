@@ -1,6 +1,5 @@
 #include "train/train_step.h"
 
-#include "train/batch_loss.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/grad.h"
@@ -23,10 +22,10 @@ TrainStep::TrainStep(Model& model, LoraAdapter* adapter, const TrainStepOptions&
       trainables_(model, adapter),
       optimizer_(options.adamw, trainables_.values()) {}
 
-std::pair<Tensor, std::vector<Tensor>> TrainStep::loss_and_gradients(std::span<const Batch> micro_batches,
-                                                                     std::int64_t first_micro_batch) {
+std::pair<Tensor, std::vector<Tensor>> TrainStep::loss_and_gradients(
+    std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch) {
   std::int64_t targets = 0;
-  for (const Batch& batch : micro_batches) targets += batch.target_tokens;
+  for (const BatchTensors& batch : micro_batches) targets += batch.target_tokens;
   if (targets == 0) throw InternalError("a training step needs at least one target");
   const Tensor count = Tensor::scalar(static_cast<float>(targets));  // data: plans do not depend on it
 
@@ -34,13 +33,15 @@ std::pair<Tensor, std::vector<Tensor>> TrainStep::loss_and_gradients(std::span<c
   std::vector<Tensor> gradients;
   for (std::size_t i = 0; i < micro_batches.size(); ++i) {
     if (micro_batches[i].target_tokens == 0) continue;
-    // What was accumulated becomes data, so that only one micro-batch's activations are held at a time.
+    // What was accumulated becomes data, so that only one micro-batch's activations are held at a time. It is
+    // computed while the next one is recorded.
     if (loss.defined()) {
       std::vector<Tensor> so_far = gradients;
       so_far.push_back(loss);
-      eval(so_far, History::drop);
+      eval_async(so_far, History::drop);
     }
-    BatchLossOptions loss_options{.label_smoothing = options_.label_smoothing, .dropout_key = {}};
+    BatchLossOptions loss_options{.label_smoothing = options_.label_smoothing,
+                                  .gradient_checkpointing = options_.gradient_checkpointing};
     if (adapter_ && adapter_->config().dropout > 0)
       loss_options.dropout_key =
           random_key(options_.seed ^ dropout_seed_offset, static_cast<std::uint64_t>(first_micro_batch) + i);
@@ -59,7 +60,7 @@ std::pair<Tensor, std::vector<Tensor>> TrainStep::loss_and_gradients(std::span<c
 
 /// {loss, norm, moments..., parameters...}. Leaves no other handle to what the update replaces, so that
 /// evaluation may reuse its memory.
-std::vector<Tensor> TrainStep::record_update(std::span<const Batch> micro_batches,
+std::vector<Tensor> TrainStep::record_update(std::span<const BatchTensors> micro_batches,
                                              std::int64_t first_micro_batch, double learning_rate) {
   auto [loss, gradients] = loss_and_gradients(micro_batches, first_micro_batch);
   const NameScope scope("optimizer");
@@ -74,11 +75,20 @@ std::vector<Tensor> TrainStep::record_update(std::span<const Batch> micro_batche
   return outputs;
 }
 
-TrainStep::Outcome TrainStep::run(std::span<const Batch> micro_batches, std::int64_t first_micro_batch,
-                                  double learning_rate) {
+TrainStep::Running TrainStep::submit(std::span<const BatchTensors> micro_batches,
+                                     std::int64_t first_micro_batch, double learning_rate) {
   const std::vector<Tensor> outputs = record_update(micro_batches, first_micro_batch, learning_rate);
-  eval(outputs, History::drop);
-  return {static_cast<double>(outputs[0].item<float>()), static_cast<double>(outputs[1].item<float>())};
+  eval_async(outputs, History::drop);
+  return {outputs[0], outputs[1]};
+}
+
+TrainStep::Outcome TrainStep::run(std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch,
+                                  double learning_rate) {
+  return submit(micro_batches, first_micro_batch, learning_rate).outcome();
+}
+
+TrainStep::Outcome TrainStep::Running::outcome() const {
+  return {static_cast<double>(loss.item<float>()), static_cast<double>(norm.item<float>())};
 }
 
 }  // namespace wick

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "train/batches.h"
+#include "train/batch_loss.h"
 #include "train/trainables.h"
 #include "wick/optimizer.h"
 
@@ -15,6 +15,7 @@ struct TrainStepOptions {
   double max_grad_norm = 1.0;  ///< 0: no clipping
   double label_smoothing = 0;
   std::uint64_t seed = 0;  ///< of the adapter's dropout
+  bool gradient_checkpointing = false;
 };
 
 /// Forward, backward, clipping and update. The loss is the mean over all targets of all micro-batches, so
@@ -28,21 +29,33 @@ class TrainStep {
     double loss = 0;
     double grad_norm = 0;  ///< before clipping
   };
-  /// One update from `micro_batches`, which must have a target. When loss or norm is not finite, parameters
-  /// and optimizer keep their values, and the outcome shows it. `first_micro_batch` counts those of all
-  /// earlier steps: the dropout of each is drawn from the seed and its number.
-  Outcome run(std::span<const Batch> micro_batches, std::int64_t first_micro_batch, double learning_rate);
+  /// A step that was submitted.
+  struct Running {
+    Tensor loss;
+    Tensor norm;
+    /// Waits for the step. Throws what went wrong.
+    Outcome outcome() const;
+  };
+  /// Submits one update from `micro_batches`, which must have a target, to the current stream. When loss or
+  /// norm is not finite, parameters and optimizer keep their values, and the outcome shows it.
+  /// `first_micro_batch` counts those of all earlier steps: the dropout of each is drawn from the seed and
+  /// its number.
+  Running submit(std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch,
+                 double learning_rate);
+  /// The same, and waits.
+  Outcome run(std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch,
+              double learning_rate);
   /// {loss, gradients in the order of trainables().names()} of a step, recorded, not evaluated, without
   /// clipping.
-  std::pair<Tensor, std::vector<Tensor>> loss_and_gradients(std::span<const Batch> micro_batches,
+  std::pair<Tensor, std::vector<Tensor>> loss_and_gradients(std::span<const BatchTensors> micro_batches,
                                                             std::int64_t first_micro_batch);
 
   Trainables& trainables() noexcept { return trainables_; }
   AdamW& optimizer() noexcept { return optimizer_; }
 
  private:
-  std::vector<Tensor> record_update(std::span<const Batch> micro_batches, std::int64_t first_micro_batch,
-                                    double learning_rate);
+  std::vector<Tensor> record_update(std::span<const BatchTensors> micro_batches,
+                                    std::int64_t first_micro_batch, double learning_rate);
 
   const Model& model_;
   const LoraAdapter* adapter_;

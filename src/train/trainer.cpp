@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "io/atomic_file.h"
 #include "io/file_lock.h"
@@ -77,6 +79,14 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// What a step learns from, and where the data stand after it.
+struct StepData {
+  std::vector<BatchTensors> micro_batches;
+  std::int64_t targets = 0;
+  std::int64_t tokens = 0;
+  BatchPosition position;
+};
+
 /// One call of `train`.
 class TrainingRun {
  public:
@@ -93,10 +103,13 @@ class TrainingRun {
         total_steps_(planned_steps(options, batches_.batches_per_epoch())),
         schedule_(
             {schedule_from_name(options.schedule), options.learning_rate, total_steps_, options.warmup}),
-        step_(model, adapter, {options.adamw, options.max_grad_norm, options.label_smoothing, options.seed}),
+        step_(model, adapter,
+              {options.adamw, options.max_grad_norm, options.label_smoothing, options.seed,
+               options.gradient_checkpointing}),
         settings_(decisive_settings(options, total_steps_, model, adapter, data, valid)),
         state_(initial_state()),
         metrics_(options.out / "metrics.csv", state_.step) {
+    for (const fs::path& directory : {options.out, options.out / "best"}) remove_stale_temporaries(directory);
     state_.position.seed = options.seed;
     batches_.seek(state_.position);
     report_rows(data);
@@ -178,28 +191,35 @@ class TrainingRun {
                       options_.seq_len));
   }
 
+  StepData next_data() {
+    StepData data;
+    for (std::int64_t i = 0; i < options_.grad_accumulation; ++i) {
+      const Batch batch = batches_.next();
+      data.targets += batch.target_tokens;
+      data.tokens += tokens_of(batch);
+      data.micro_batches.emplace_back(batch);
+    }
+    data.position = batches_.position();
+    return data;
+  }
+
   void take_step() {
     const auto started = std::chrono::steady_clock::now();
-    std::vector<Batch> micro_batches;
-    std::int64_t targets = 0;
-    std::int64_t tokens = 0;
-    for (std::int64_t i = 0; i < options_.grad_accumulation; ++i) {
-      micro_batches.push_back(batches_.next());
-      targets += micro_batches.back().target_tokens;
-      tokens += tokens_of(micro_batches.back());
-    }
+    const StepData data = prepared_ ? *std::exchange(prepared_, std::nullopt) : next_data();
     StepMetrics metrics;
     metrics.learning_rate = schedule_.learning_rate(state_.step);
-    if (targets > 0) {
-      const auto outcome =
-          step_.run(micro_batches, state_.step * options_.grad_accumulation, metrics.learning_rate);
+    if (data.targets > 0) {
+      const TrainStep::Running running =
+          step_.submit(data.micro_batches, state_.step * options_.grad_accumulation, metrics.learning_rate);
+      if (state_.step + 1 < total_steps_) prepared_ = next_data();
+      const TrainStep::Outcome outcome = running.outcome();
       require_finite(outcome);
       metrics.loss = state_.loss = outcome.loss;
       metrics.grad_norm = outcome.grad_norm;
-      metrics.tokens_per_second = static_cast<double>(tokens) / std::max(seconds_since(started), 1e-9);
+      metrics.tokens_per_second = static_cast<double>(data.tokens) / std::max(seconds_since(started), 1e-9);
     }
     state_.optimizer_steps = step_.optimizer().steps();
-    state_.position = batches_.position();
+    state_.position = data.position;
     metrics.step = ++state_.step;
     metrics.total_steps = total_steps_;
     metrics.epoch =
@@ -207,7 +227,7 @@ class TrainingRun {
         static_cast<double>(state_.position.index) / static_cast<double>(batches_.batches_per_epoch());
     metrics.peak_bytes = peak_bytes(model_.device());
     if (validation_is_due()) metrics.valid_loss = validate();
-    if (targets == 0) {
+    if (data.targets == 0) {
       ++state_.skipped;
       say(fmt::format("Step {} was skipped: none of its tokens is to be learned.", state_.step));
       return;
@@ -232,10 +252,16 @@ class TrainingRun {
     return state_.step == total_steps_ || (options_.eval_every > 0 && state_.step % options_.eval_every == 0);
   }
 
+  double validation_loss() const {
+    try {
+      return evaluate(model_, adapter_, *valid_, options_.batch_size, options_.seq_len).loss;
+    } catch (const NumericError& e) {
+      throw NumericError(fmt::format("validation after step {}: {}", state_.step, e.what()));
+    }
+  }
+
   double validate() {
-    const double loss = evaluate(model_, adapter_, *valid_, options_.batch_size, options_.seq_len).loss;
-    if (!std::isfinite(loss))
-      throw NumericError(fmt::format("step {}: the validation loss is {}", state_.step, loss));
+    const double loss = validation_loss();
     if (state_.best_valid_loss && loss >= *state_.best_valid_loss) {
       ++state_.validations_without_gain;
       return loss;
@@ -278,6 +304,7 @@ class TrainingRun {
   std::int64_t last_saved_ = -1;
   RunState state_;
   MetricsWriter metrics_;
+  std::optional<StepData> prepared_;  // of the next step, made while the one before ran
 };
 
 }  // namespace

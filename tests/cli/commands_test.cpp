@@ -1,9 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "wick/model.h"
+#include "wick/ops/elementwise.h"
 
 namespace wick {
 namespace {
@@ -65,6 +69,24 @@ TEST(Cli, WorkBeyondTheMemoryLimitIsRefusedWithTheNumbers) {
   EXPECT_TRUE(result.out.empty()) << result.out;
   EXPECT_THAT(result.error, StartsWith("wick: error: this evaluation plans "));
   EXPECT_THAT(result.error, HasSubstr("beyond the limit of 102400 bytes"));
+}
+
+TEST(Cli, ALossThatIsNotANumberIsAnError) {
+  const auto directory = fresh_directory();
+  Model model = Model::load(bundled_model());
+  std::vector<float> norm = cast(model.parameter("model.norm.weight"), DType::f32).to_vector<float>();
+  norm[0] = std::numeric_limits<float>::quiet_NaN();
+  const auto count = static_cast<std::int64_t>(norm.size());
+  model.set_parameter("model.norm.weight", cast(Tensor::from(norm, {count}), model.dtype()));
+  model.save(directory);
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    std::filesystem::copy_file(std::filesystem::path(bundled_model()) / file, directory / file);
+  std::ofstream(directory / "data.jsonl") << "{\"text\": \"Mia went home.\"}\n";
+  const CommandResult result = wick_command("eval --model " + quoted(directory.string()) + " --data " +
+                                            quoted((directory / "data.jsonl").string()));
+  EXPECT_EQ(result.status, 1);
+  EXPECT_TRUE(result.out.empty()) << result.out;
+  EXPECT_THAT(result.error, HasSubstr("data.jsonl is nan: a weight of the model is not finite"));
 }
 
 TEST(Cli, AnUnknownCommandIsNamed) {

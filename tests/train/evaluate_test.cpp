@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "train/training_harness.h"
 #include "wick/error.h"
@@ -11,7 +12,7 @@
 namespace wick {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 std::vector<double> logits_of(const Model& model, std::span<const std::int32_t> ids) {
   ModelInput input;
@@ -60,7 +61,16 @@ TEST(Evaluate, AnAdapterCounts) {
   EXPECT_EQ(with, evaluate(model, &adapter, data, 4, 40).loss);
 }
 
-class WriteLogits : public testing::Test {
+TEST(Evaluate, ALossThatIsNotFiniteIsAnError) {
+  Model model = tiny_model();
+  std::vector<float> norm = model.parameter("model.norm.weight").to_vector<float>();
+  norm[3] = std::numeric_limits<float>::quiet_NaN();
+  model.set_parameter("model.norm.weight", Tensor::from(norm, {32}));
+  EXPECT_THAT(message_of<NumericError>([&] { evaluate(model, nullptr, tiny_data(3), 2, 32); }),
+              HasSubstr("the loss over tiny.jsonl is nan: a weight of the model is not finite"));
+}
+
+class WriteLogits : public ::testing::Test {
  protected:
   /// Writes `input_ids` and, where given, `attention_mask`, and the logits of both.
   void write(const Shape& shape, const std::vector<std::int64_t>& ids, const std::vector<std::int64_t>& mask,

@@ -27,7 +27,7 @@ std::vector<float> floats(const Safetensors& file, const std::string& name) {
   return Tensor::from_bytes(info.bytes, info.shape, info.dtype).to_vector<float>();
 }
 
-class GoldenLora : public testing::TestWithParam<const char*> {
+class GoldenLora : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     run_ = reference_directory() / "golden" / GetParam();
@@ -57,7 +57,7 @@ class GoldenLora : public testing::TestWithParam<const char*> {
 
 TEST_P(GoldenLora, FirstGradientsAgree) {
   Batches batches(*data_, {.shuffle = false});
-  const Batch first = batches.next();
+  const BatchTensors first(batches.next());
   TrainStep step(*model_, &*adapter_, {});
   const auto [loss, gradients] = step.loss_and_gradients(std::span(&first, 1), 0);
   const Safetensors expected = Safetensors::open(run_ / "grads_step0.safetensors");
@@ -109,7 +109,7 @@ TEST_P(GoldenLora, EveryLossAndTheFinalAdapterAgree) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, GoldenLora,
-                         testing::Values("lora_stories260k_qv_r8", "lora_tiny-qwen2_all_r4"),
+                         ::testing::Values("lora_stories260k_qv_r8", "lora_tiny-qwen2_all_r4"),
                          [](const auto& run) { return std::to_string(run.index); });
 
 }  // namespace

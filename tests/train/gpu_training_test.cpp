@@ -54,7 +54,7 @@ TEST_F(GpuTraining, AgreesWithTheCpuStepForStep) {
   const Dataset data = tiny_data(40);
   Batches batches(data, {.batch_size = 4, .seq_len = 40, .shuffle = true});
   for (int step = 0; step < 10; ++step) {
-    const std::vector<Batch> batch{batches.next()};
+    const std::vector<BatchTensors> batch{BatchTensors(batches.next())};
     const auto a = on_host.run(batch, step, 1e-3);
     const auto b = on_device.run(batch, step, 1e-3);
     EXPECT_NEAR(a.loss, b.loss, loss_tolerance * std::abs(a.loss)) << step;

@@ -5,17 +5,16 @@
 #include <cmath>
 
 #include "graph/node.h"
-#include "train/batch_loss.h"
 #include "train/training_harness.h"
 #include "wick/eval.h"
 
 namespace wick {
 namespace {
 
-std::vector<Batch> batches_of(const Dataset& data, BatchOptions options, int count) {
+std::vector<BatchTensors> batches_of(const Dataset& data, BatchOptions options, int count) {
   Batches batches(data, options);
-  std::vector<Batch> taken;
-  for (int i = 0; i < count; ++i) taken.push_back(batches.next());
+  std::vector<BatchTensors> taken;
+  for (int i = 0; i < count; ++i) taken.emplace_back(batches.next());
   return taken;
 }
 
@@ -54,7 +53,7 @@ TEST(TrainStep, LossIsTheMeanOverAllTargets) {
   const auto parts = batches_of(tiny_data(6), {.batch_size = 3, .seq_len = 40, .shuffle = false}, 2);
   double sum = 0;
   std::int64_t targets = 0;
-  for (const Batch& part : parts) {
+  for (const BatchTensors& part : parts) {
     sum += static_cast<double>(batch_loss(model, &adapter, part).item<float>());
     targets += part.target_tokens;
   }
@@ -70,7 +69,7 @@ TEST(TrainStep, PackedDocumentsDoNotSeeEachOther) {
   const auto apart = batches_of(data, {.batch_size = 10, .seq_len = 40, .shuffle = false}, 1);
   const BatchOptions packing{.batch_size = 10, .seq_len = 60, .shuffle = false, .packing = true};
   const auto packed = batches_of(data, packing, 1);
-  ASSERT_LT(packed[0].rows, apart[0].rows);
+  ASSERT_LT(packed[0].ids.dim(0), apart[0].ids.dim(0));
   ASSERT_EQ(packed[0].target_tokens, apart[0].target_tokens);
   TrainStep step(model, &adapter, {});
   const auto [loss, gradients] = step.loss_and_gradients(apart, 0);

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -14,8 +16,8 @@ namespace wick {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 struct Recorder {
   std::vector<StepMetrics> steps;
@@ -183,6 +185,62 @@ TEST(Trainer, AFullDiskLeavesTheLastCheckpointLoadable) {
   EXPECT_THAT(left, ElementsAre("step-000001", "step-000002"));
   options.resume = true;
   EXPECT_EQ(train(model, &adapter, tiny_data(8), nullptr, options).steps, 6);
+}
+
+/// A killed process leaves its temporary files; one that runs may still be writing.
+TEST(Trainer, RemovesTemporaryFilesThatAKillLeft) {
+  const TemporaryDirectory directory;
+  fs::create_directory(directory / "best");
+  const std::string gone = std::to_string(std::numeric_limits<pid_t>::max());
+  const std::string here = std::to_string(::getpid());
+  const std::string alive = std::to_string(::getppid());
+  const fs::path stale[] = {directory.write(".adapter_model.safetensors.tmp-" + gone + "-3", "half"),
+                            directory.write(".loss.svg.tmp-" + here + "-12", "half"),
+                            directory.write("best/.adapter_config.json.tmp-" + gone + "-0", "{")};
+  const fs::path kept[] = {directory.write(".adapter_model.safetensors.tmp-" + alive + "-3", "half"),
+                           directory.write(".notes.tmp-" + gone, "mine"),
+                           directory.write(".tmp-1-2-x", "mine"),
+                           directory.write("adapter.tmp-" + gone + "-1", "mine")};
+  Model model = tiny_model();
+  LoraAdapter adapter = tiny_adapter(model);
+  train(model, &adapter, tiny_data(5), nullptr, tiny_options(directory.path(), 1));
+  for (const fs::path& path : stale) EXPECT_FALSE(fs::exists(path)) << path;
+  for (const fs::path& path : kept) EXPECT_TRUE(fs::exists(path)) << path;
+}
+
+/// The next step's data are taken while a step runs; a checkpoint knows only what was learned.
+TEST(Trainer, APositionDoesNotCountDataThatWerePrepared) {
+  const TemporaryDirectory directory;
+  Model model = tiny_model();
+  LoraAdapter adapter = tiny_adapter(model);
+  std::atomic<bool> stop = false;
+  TrainCallbacks callbacks;
+  callbacks.stop = &stop;
+  callbacks.on_step = [&](const StepMetrics& m) { stop = m.step == 3; };
+  const TrainResult result =
+      train(model, &adapter, tiny_data(30), nullptr, tiny_options(directory.path(), 8), callbacks);
+  EXPECT_EQ(result.finish_reason, "interrupted");
+  EXPECT_THAT(read_text(directory / "checkpoints/step-000003/state.json"),
+              HasSubstr("\"batch_of_epoch\": 3"));
+}
+
+TEST(Trainer, GradientCheckpointingTrainsTheSameBitsAndMayBeSwitchedOnResume) {
+  const TemporaryDirectory plain;
+  const TemporaryDirectory checkpointed;
+  const auto run = [](const fs::path& out, std::int64_t steps, bool checkpointing, bool resume) {
+    Model model = tiny_model();
+    LoraAdapter adapter = tiny_adapter(model, 0.1);
+    TrainOptions options = tiny_options(out, steps);
+    options.grad_accumulation = 2;
+    options.gradient_checkpointing = checkpointing;
+    options.resume = resume;
+    train(model, &adapter, tiny_data(20), nullptr, options);
+  };
+  run(plain.path(), 6, false, false);
+  run(checkpointed.path(), 4, true, false);
+  run(checkpointed.path(), 6, false, true);
+  EXPECT_TRUE(read_text(plain / "adapter_model.safetensors") ==
+              read_text(checkpointed / "adapter_model.safetensors"));
 }
 
 TEST(Trainer, RefusesContradictingOptions) {
