@@ -29,16 +29,24 @@ Tensor bad_gather(std::int64_t index = 7) {
 class Gate {
  public:
   explicit Gate(const Stream& stream) {
-    // Behind a job that waits, so that the callback is registered before its evaluation is done.
+    // Behind a job that waits, so that the callback is registered before its evaluation is done. The worker
+    // has it before anything else is submitted: this thread may have to help, and would wait for itself.
     struct Hold final : Work {
-      explicit Hold(std::shared_future<void> registered) : registered_(std::move(registered)) {}
-      void run() override { registered_.wait(); }
+      Hold(std::promise<void>& begun, std::shared_future<void> registered)
+          : begun_(begun), registered_(std::move(registered)) {}
+      void run() override {
+        begun_.set_value();
+        registered_.wait();
+      }
+      std::promise<void>& begun_;
       std::shared_future<void> registered_;
     };
+    std::promise<void> begun;
     std::promise<void> registered;
     StreamQueue& queue = stream.queue();
-    queue.submit(std::make_unique<Hold>(registered.get_future().share()),
+    queue.submit(std::make_unique<Hold>(begun, registered.get_future().share()),
                  std::make_shared<Completion>(queue.shared_from_this()), 0, [] {});
+    begun.get_future().wait();
     const auto reached = std::make_shared<std::promise<void>>();
     eval_async({zeros({1}) + 1}, stream)
         .then([reached, opened = std::shared_future<void>(opened_.get_future())] {
