@@ -36,6 +36,9 @@ struct ModelInput {
   const LowRankLayers* adapter = nullptr;  ///< added to the linear layers that it names
   std::optional<Tensor> dropout_key;       ///< training: a key for the adapter's dropout; absent: no dropout
   bool last_only = false;                  ///< logits of the last position only: [batch, 1, vocab]
+  /// So many ids at the end of each row are padding: they do not count into the cache's length, and
+  /// `last_only` means the position before them. What they are makes no difference to other positions.
+  std::int64_t padding = 0;
   bool checkpoint_layers = false;  ///< training: the backward computes each layer again; see `checkpoint`
 };
 
@@ -78,7 +81,8 @@ class Model {
   const Tensor& output_weight() const;
   /// Tables of at least `count` positions, made once and shared; see `rope_tables`.
   std::pair<Tensor, Tensor> rope_tables_for(std::int64_t count) const;
-  /// An empty cache for at least `capacity` positions (rounded up, so that few plans are needed).
+  /// An empty cache for at least `capacity` positions: rounded up to a multiple of 256, beyond 2,048 to one
+  /// of four capacities an octave, so that few plans are needed.
   KvCache make_cache(std::int64_t batch, std::int64_t capacity) const;
 
   /// Writes config.json and model.safetensors in `dtype`; tokenizer files are not touched. Atomic, file by

@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
+#include <span>
+#include <utility>
 
+#include "core/buckets.h"
 #include "generate/stop_matcher.h"
 #include "wick/error.h"
 #include "wick/eval.h"
@@ -11,6 +15,9 @@
 
 namespace wick {
 namespace {
+
+/// Prompts of up to eight times this are padded to a multiple of it; see bucketed_length.
+constexpr std::int64_t prompt_bucket = 8;
 
 using Clock = std::chrono::steady_clock;
 
@@ -36,21 +43,41 @@ class Session {
   Session(const Model& model, const LoraAdapter* adapter, std::int64_t capacity)
       : model_(model), adapter_(adapter), cache_(model.make_cache(1, capacity)) {}
 
-  /// Feeds ids and returns the logits that follow the last one, f32 [vocab].
-  std::vector<float> feed(const std::vector<std::int32_t>& ids) {
+  /// What follows the ids that were fed; perhaps still being computed.
+  struct Step {
+    Tensor logits;     ///< f32 [vocab]
+    Tensor likeliest;  ///< the id with the highest logit, i32 [1, 1]
+  };
+
+  /// Submits ids [1, length], the last `padding` of which are none.
+  Step feed(const Tensor& ids, std::int64_t padding = 0) {
     ModelInput input;
-    input.ids = Tensor::from(ids, {1, static_cast<std::int64_t>(ids.size())});
+    input.ids = ids;
+    input.padding = padding;
     input.cache = &cache_;
     input.adapter = adapter_;
     input.last_only = true;
-    const Tensor logits = cast(model_.forward(input), DType::f32);
-    std::vector<Tensor> outputs{logits};
+    const Tensor logits = reshape(cast(model_.forward(input), DType::f32), {model_.config().vocab_size});
+    Step step{logits, reshape(cast(argmax(logits), DType::i32), {1, 1})};
+    std::vector<Tensor> outputs{step.logits, step.likeliest};
     for (const KvCache::Layer& layer : cache_.layers) {
       outputs.push_back(layer.k);
       outputs.push_back(layer.v);
     }
-    eval(outputs, History::drop);
-    return logits.to_vector<float>();
+    eval_async(outputs, History::drop);
+    return step;
+  }
+
+  /// Submits a prompt, padded to one of few lengths, so that few plans are made.
+  Step feed_prompt(std::vector<std::int32_t> ids) {
+    const auto length = static_cast<std::int64_t>(ids.size());
+    const std::int64_t padded = padded_length(model_.config(), length);
+    ids.resize(static_cast<std::size_t>(padded), 0);
+    return feed(Tensor::from(ids, {1, padded}), padded - length);
+  }
+
+  static std::int64_t padded_length(const ModelConfig& config, std::int64_t length) {
+    return std::min(bucketed_length(length, prompt_bucket), config.max_position_embeddings);
   }
 
  private:
@@ -85,24 +112,41 @@ Generation generate(const Model& model, const Tokenizer& tokenizer,
            std::find(configured.begin(), configured.end(), id) != configured.end();
   };
 
-  const Clock::time_point start = Clock::now();
-  Session session(model, adapter, prompt_length + most);
-  std::vector<float> logits = session.feed(prompt_ids);
-  result.prompt_seconds = seconds_since(start);
+  // The likeliest token is known to the device first. Then a step is submitted before the token that it
+  // begins with was looked at, and dropped when that one ends the text. A token that is drawn is known here
+  // first; its text is made while the step after it runs.
+  const bool greedy = options.sampling.temperature == 0 && options.sampling.repetition_penalty == 1;
 
-  const Clock::time_point decode_start = Clock::now();
+  const Clock::time_point start = Clock::now();
+  Clock::time_point decode_start;
+  Session session(model, adapter,
+                  std::max(prompt_length + most, Session::padded_length(model.config(), prompt_length)));
+  std::optional<Session::Step> step = session.feed_prompt(prompt_ids);
+  std::vector<float> logits(static_cast<std::size_t>(model.config().vocab_size));
   std::vector<std::int32_t> history = prompt_ids;
   while (result.finish_reason.empty()) {
+    const bool may_go_on = static_cast<std::int64_t>(result.ids.size()) + 1 < most;
+    std::optional<Session::Step> next;
+    if (greedy && may_go_on) next = session.feed(step->likeliest);
+    step->logits.copy_bytes(std::as_writable_bytes(std::span(logits)));
+    if (result.ids.empty()) {
+      result.prompt_seconds = seconds_since(start);
+      decode_start = Clock::now();
+    }
     const SampledToken chosen = sampler.sample(logits, history);
+    const bool is_eos = is_end(chosen.id);
+    if (!greedy && may_go_on && !is_eos)
+      next = session.feed(Tensor::from(std::vector<std::int32_t>{chosen.id}, {1, 1}));
+    step = std::move(next);
     history.push_back(chosen.id);
     result.ids.push_back(chosen.id);
     GeneratedToken token{chosen.id, stops.push(decoder.push(chosen.id)), chosen.probability, chosen.logit,
-                         is_end(chosen.id)};
+                         is_eos};
     if (token.is_eos)
       result.finish_reason = "eos";
     else if (stops.matched())
       result.finish_reason = "stop";
-    else if (static_cast<std::int64_t>(result.ids.size()) >= most)
+    else if (!may_go_on)
       result.finish_reason = "length";
     if (!result.finish_reason.empty()) {
       token.text += stops.push(decoder.flush());
@@ -110,7 +154,6 @@ Generation generate(const Model& model, const Tokenizer& tokenizer,
     }
     result.completion += token.text;
     if (callback && !callback(token) && result.finish_reason.empty()) result.finish_reason = "callback";
-    if (result.finish_reason.empty()) logits = session.feed({chosen.id});
   }
   result.decode_seconds = seconds_since(decode_start);
   const auto decoded = static_cast<double>(result.ids.size()) - 1;

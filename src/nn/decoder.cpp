@@ -25,6 +25,8 @@ Decoder::Decoder(const Model& model, const ModelInput& input)
     throw ShapeError(fmt::format("model input ids must be [batch, length], not {}", input.ids.str()));
   batch_ = input.ids.dim(0);
   length_ = input.ids.dim(1);
+  if (input.padding < 0 || (input.padding > 0 && input.padding >= length_))
+    throw ArgumentError(fmt::format("{} ids of padding leave nothing of rows of {}", input.padding, length_));
   if (input.cache) {
     start_ = input.cache->length;
     if (start_ + length_ > input.cache->capacity)
@@ -128,9 +130,11 @@ Tensor Decoder::hidden_states() {
     const std::span<const Tensor> inputs(&x, 1);
     x = input_.checkpoint_layers ? checkpoint(block, inputs) : block(inputs);
   }
-  if (input_.cache) input_.cache->length = start_ + length_;
+  if (input_.cache) input_.cache->length = start_ + length_ - input_.padding;
   const NameScope scope("model.norm");
-  if (input_.last_only) x = slice(x, 1, length_ - 1, length_);
+  // Which position is the last is data: it does not make another plan.
+  if (input_.last_only && length_ > 1)
+    x = take(x, Tensor::from(std::vector<std::int64_t>{length_ - 1 - input_.padding}, {1}), 1);
   return rms_norm(x, weight("model.norm.weight"), config_.rms_norm_eps);
 }
 

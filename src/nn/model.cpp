@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "core/buckets.h"
 #include "io/atomic_file.h"
 #include "nn/decoder.h"
 #include "nn/parameters.h"
@@ -151,7 +152,7 @@ Tensor Model::forward(const ModelInput& input) const {
 
 KvCache Model::make_cache(std::int64_t batch, std::int64_t capacity) const {
   KvCache cache;
-  cache.capacity = std::max<std::int64_t>(1, (capacity + cache_bucket - 1) / cache_bucket) * cache_bucket;
+  cache.capacity = bucketed_length(std::max<std::int64_t>(1, capacity), cache_bucket);
   const Shape shape{batch, config_.kv_heads, cache.capacity, config_.head_dim};
   for (std::int64_t i = 0; i < config_.layers; ++i) {
     // Through a copy each: every layer's cache needs storage of its own.

@@ -7,13 +7,14 @@
 #include <numeric>
 #include <tuple>
 
+#include "core/buckets.h"
 #include "core/counter_random.h"
 #include "wick/error.h"
 
 namespace wick {
 namespace {
 
-constexpr std::size_t length_multiple = 32;
+constexpr std::int64_t length_bucket = 32;
 /// Batches whose rows are sorted by length together: enough that their lengths fit, few enough that the
 /// company a row is in differs from epoch to epoch.
 constexpr std::size_t window_batches = 32;
@@ -21,10 +22,6 @@ constexpr std::size_t window_batches = 32;
 /// Streams of random words; every epoch has two.
 std::uint64_t row_stream(std::int64_t epoch) { return 2 * static_cast<std::uint64_t>(epoch); }
 std::uint64_t batch_stream(std::int64_t epoch) { return 2 * static_cast<std::uint64_t>(epoch) + 1; }
-
-std::size_t round_up(std::size_t value, std::size_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 std::vector<std::size_t> counted(std::size_t count) {
   std::vector<std::size_t> numbers(count);
@@ -162,7 +159,9 @@ Batch Batches::next() {
   const auto lines = std::span(order_).subspan(begin, std::min(batch_size, order_.size() - begin));
   std::size_t longest = 0;
   for (std::size_t line : lines) longest = std::max(longest, lines_[line].length);
-  Batch batch = assemble(lines, as_it_stands_ ? most : std::min(most, round_up(longest, length_multiple)));
+  const auto padded =
+      static_cast<std::size_t>(bucketed_length(static_cast<std::int64_t>(longest), length_bucket));
+  Batch batch = assemble(lines, as_it_stands_ ? most : std::min(most, padded));
   ++position_.index;
   return batch;
 }

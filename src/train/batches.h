@@ -55,8 +55,8 @@ struct BatchCounts {
 /// Shuffled, each epoch has an order of its own; rows of similar length share a batch, because sorting
 /// happens within windows of the shuffled order; then the order of the batches is shuffled. Not shuffled,
 /// rows come in the order of the dataset. Batches are padded on the right, to the longest row rounded up to a
-/// multiple of 32 (but not beyond seq_len), so that few distinct shapes occur. The last batch of an order may
-/// have fewer rows.
+/// multiple of 32, beyond 256 to one of four lengths an octave (but not beyond seq_len), so that few distinct
+/// shapes occur. The last batch of an order may have fewer rows.
 ///
 /// Packing places each document, the longest first (not shuffled: in order), in the fullest row that still
 /// has room for it; documents stay together in all epochs, and the packed rows are shuffled.
