@@ -1,3 +1,5 @@
+#include "wick/eval.h"
+
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -46,9 +48,11 @@ void run(const Options& options, Device device) {
   const std::int64_t seq_len = options.seq_len > 0 ? options.seq_len : model.config().max_position_embeddings;
   const EvalResult result = evaluate(model, used, data, options.batch_size, seq_len);
   if (options.json) {
-    print_line(
-        nlohmann::json{{"loss", result.loss}, {"perplexity", result.perplexity}, {"tokens", result.tokens}}
-            .dump());
+    print_line(nlohmann::json{{"loss", result.loss},
+                              {"perplexity", result.perplexity},
+                              {"tokens", result.tokens},
+                              {"peak_bytes", peak_bytes(model.device())}}
+                   .dump());
     return;
   }
   print_line(fmt::format("loss        {:.6f}\nperplexity  {:.4f}\ntokens      {}", result.loss,
@@ -70,7 +74,7 @@ void add_eval(CLI::App& app) {
   command->add_flag("--loss-on-prompt", options->loss_on_prompt, "Count prompts too, not only completions");
   command->add_option("--dtype", options->dtype,
                       "Convert the weights: f32, bf16 or f16 (default: as stored)");
-  command->add_flag("--json", options->json, "Print one JSON object: loss, perplexity, tokens");
+  command->add_flag("--json", options->json, "Print one JSON object: loss, perplexity, tokens, peak_bytes");
   options->compute.add_to(*command);
   command->footer(
       "Examples:\n"

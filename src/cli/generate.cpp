@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "wick/error.h"
+#include "wick/eval.h"
 
 namespace wick::cli {
 namespace {
@@ -56,7 +57,8 @@ void run(const Options& options, Device device) {
                               {"completion", result.completion},
                               {"finish_reason", result.finish_reason},
                               {"prompt_seconds", result.prompt_seconds},
-                              {"tokens_per_second", result.tokens_per_second}}
+                              {"tokens_per_second", result.tokens_per_second},
+                              {"peak_bytes", peak_bytes(model.device())}}
                    .dump());
     return;
   }
@@ -98,7 +100,7 @@ void add_generate(CLI::App& app) {
   command->add_flag(
       "--json", options->json,
       "Print one JSON object: prompt_ids, ids, text (prompt and completion), completion, finish_reason, "
-      "tokens_per_second");
+      "prompt_seconds, tokens_per_second, peak_bytes");
   options->compute.add_to(*command);
   command->footer(
       "Examples:\n"

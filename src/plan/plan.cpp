@@ -12,6 +12,11 @@ std::uint64_t Plan::peak_bytes() const noexcept {
   return std::accumulate(result_bytes.begin(), result_bytes.end(), arena_bytes);
 }
 
+std::uint64_t Plan::own_bytes() const noexcept {
+  return sizeof(Plan) + graph.nodes.size() * sizeof(GraphNode) + graph.leaves.size() * sizeof(GraphLeaf) +
+         steps.size() * sizeof(Step) + outputs.size() * sizeof(PlanOutput);
+}
+
 void Plan::run(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers) const {
   const auto resolve = [&](const Address& a) -> std::byte* { return bases[a.base] + a.offset; };
   if (program) return run_program(bases);

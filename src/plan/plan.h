@@ -58,6 +58,9 @@ class Plan {
   /// Arena and results: what a run allocates, in bytes.
   std::uint64_t peak_bytes() const noexcept;
 
+  /// Memory of the plan itself: its graph and steps, without what kernels prepared for themselves.
+  std::uint64_t own_bytes() const noexcept;
+
   /// Runs the steps in order, started by the calling thread; returns when the results are there. `bases` are
   /// addresses in the numbering above. Errors in the data are rethrown with the op and the line of user code
   /// that recorded it. A plan that the backend runs as a whole calls no watchers.

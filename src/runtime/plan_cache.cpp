@@ -80,18 +80,20 @@ void PlanCache::insert(std::string key, std::shared_ptr<const Plan> plan) {
   std::lock_guard lock(mutex_);
   if (by_key_.contains(key)) return;
   steps_ += plan->steps.size();
+  bytes_ += key.size() + plan->own_bytes();
   entries_.push_front({std::move(key), std::move(plan)});
   by_key_.emplace(entries_.front().key, entries_.begin());
   while (entries_.size() > 1 && (entries_.size() > most_plans || steps_ > most_steps)) {
     by_key_.erase(entries_.back().key);
     steps_ -= entries_.back().plan->steps.size();
+    bytes_ -= entries_.back().key.size() + entries_.back().plan->own_bytes();
     dropped.splice(dropped.begin(), entries_, std::prev(entries_.end()));
   }
 }
 
 PlanCacheStats PlanCache::stats() const {
   std::lock_guard lock(mutex_);
-  return {hits_, misses_, entries_.size()};
+  return {hits_, misses_, entries_.size(), bytes_};
 }
 
 std::string plan_key(const Walk& walk, const std::vector<char>& donated, PlanKey kind) {

@@ -136,6 +136,7 @@ TEST(CliGenerate, JsonHasTheFieldsAndGreedyRepeats) {
   const json first = json::parse(wick_command(line).out);
   EXPECT_EQ(first.at("ids").size(), 20u);
   EXPECT_EQ(first.at("finish_reason"), "length");
+  EXPECT_GT(first.at("peak_bytes"), 0);
   EXPECT_GT(first.at("tokens_per_second"), 0);
   EXPECT_THAT(first.at("text").get<std::string>(), StartsWith("Once upon a time"));
   EXPECT_EQ(first.at("text").get<std::string>(),

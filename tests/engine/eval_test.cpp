@@ -57,6 +57,25 @@ TEST(Eval, TheSameStructureReusesThePlanWhateverTheData) {
   EXPECT_EQ(after.hits, before.hits + 1);
 }
 
+TEST(Eval, ThePlanCacheIsBoundedAndTellsItsBytes) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2}, {2});
+  const std::uint64_t misses = plan_cache_stats().misses;
+  (x * 0.5).eval();
+  const PlanCacheStats one = plan_cache_stats();
+  EXPECT_GT(one.bytes, 0U);
+  for (int i = 0; i < 300; ++i) (x * (1 + i)).eval();
+  const PlanCacheStats full = plan_cache_stats();
+  EXPECT_EQ(full.misses, misses + 301);
+  EXPECT_EQ(full.plans, 256U);
+  // One structure, with another number in it: all plans are of one size, and the oldest went.
+  (x * 300).eval();
+  EXPECT_EQ(plan_cache_stats().hits, full.hits + 1);
+  (x * 0.5).eval();
+  EXPECT_EQ(plan_cache_stats().misses, full.misses + 1);
+  EXPECT_EQ(plan_cache_stats().plans, 256U);
+  EXPECT_EQ(plan_cache_stats().bytes, full.bytes);
+}
+
 TEST(Eval, SharingIsPartOfTheStructure) {
   const Tensor x = Tensor::from(std::vector<float>{3}, {1});
   const Tensor y = Tensor::from(std::vector<float>{5}, {1});
