@@ -38,8 +38,8 @@ bench-programs: configure
 bench: bench-programs ## build and run the benchmarks; BENCH_FLAGS='--quick', '--only REGEX', '--compare bench/baseline.json'
 	tools/bench.py --programs build/$(PRESET)/bin $(BENCH_FLAGS)
 
-bench-peers: bench-programs ## the same cases in Wick, MLX and PyTorch where they can be installed (a venv in build/peers)
-	tools/bench_peers.py --programs build/$(PRESET)/bin --install
+bench-peers: bench-programs ## the same cases in Wick, MLX and PyTorch (a venv in build/peers, 6 GB; BENCH_FLAGS='--quick', '--only REGEX')
+	tools/bench_peers.py --programs build/$(PRESET)/bin --install $(BENCH_FLAGS)
 
 bench-docs: bench-peers ## everything: peers, benchmarks, new numbers and charts in docs/, new bench/baseline.json
 	tools/bench.py --programs build/$(PRESET)/bin --write-docs --save-baseline bench/baseline.json

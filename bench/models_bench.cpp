@@ -101,9 +101,10 @@ Batch random_batch(const ModelConfig& config, std::int64_t rows, std::int64_t le
 
 /// Forward, backward, clipping and AdamW for rank 8 on q and v. FLOPs: 4 a weight and token, forward and the
 /// gradient of the activations; frozen weights need none of their own.
-void training_step(benchmark::State& state, Model& model, std::int64_t rows, std::int64_t length) {
+void training_step(benchmark::State& state, Model& model, std::int64_t rows, std::int64_t length,
+                   bool checkpointing = false) {
   LoraAdapter adapter = LoraAdapter::create(model, LoraConfig{}, 1);
-  TrainStep step(model, &adapter, {});
+  TrainStep step(model, &adapter, {.adamw = {}, .gradient_checkpointing = checkpointing});
   const std::vector<BatchTensors> batches{BatchTensors(random_batch(model.config(), rows, length))};
   std::int64_t count = 0;
   reset_peak_bytes();
@@ -126,6 +127,8 @@ void add_decoding(const std::string& name, std::function<void(benchmark::State&)
   for (bool eager : {false, true})
     add_decoding(std::string("stories260k_one_core/") + (eager ? "eager" : "lazy"),
                  [=](benchmark::State& state) { greedy_decode_on_one_core(state, eager); });
+  add_decoding("stories260k/lazy",
+               [](benchmark::State& state) { greedy_decode(state, stories_model(), 256); });
   add_decoding("qwen2.5-0.5b_bf16/lazy",
                [](benchmark::State& state) { greedy_decode(state, qwen_model(), 24); });
   add_benchmark("lora_step/stories260k_f32/4x256/lazy",
@@ -134,10 +137,14 @@ void add_decoding(const std::string& name, std::function<void(benchmark::State&)
     const EagerScope eager;
     training_step(state, stories_model(), 4, 256);
   });
-  add_benchmark("lora_step/qwen2.5-0.5b_bf16/1x512/lazy",
-                [](benchmark::State& state) { training_step(state, qwen_model(), 1, 512); })
-      ->Iterations(1)
-      ->Repetitions(1);
+  add_benchmark("lora_step/stories260k_f32/4x256_checkpointed/lazy",
+                [](benchmark::State& state) { training_step(state, stories_model(), 4, 256, true); });
+  for (bool checkpointing : {false, true})
+    add_benchmark(
+        std::string("lora_step/qwen2.5-0.5b_bf16/1x512") + (checkpointing ? "_checkpointed" : "") + "/lazy",
+        [=](benchmark::State& state) { training_step(state, qwen_model(), 1, 512, checkpointing); })
+        ->Iterations(1)
+        ->Repetitions(1);
   return true;
 }();
 

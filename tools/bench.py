@@ -24,7 +24,9 @@ def arguments():
     parser.add_argument("--out", default=ROOT / "build/bench/results.json", type=pathlib.Path, help="JSON to write")
     parser.add_argument("--read", type=pathlib.Path, metavar="JSON", help="take the results of an earlier run, run nothing")
     parser.add_argument("--write-docs", action="store_true",
-                        help="write docs/charts/*.svg and the generated parts of docs/performance.md")
+                        help="write charts/*.svg and the generated parts of performance.md in the directory --docs")
+    parser.add_argument("--docs", type=pathlib.Path, default=ROOT / "docs",
+                        help="docs; a copy of it takes the numbers of a --quick or --only run too")
     parser.add_argument("--peers", type=pathlib.Path, default=ROOT / "build/bench/peers.json", metavar="JSON",
                         help="results of tools/bench_peers.py, for the documents")
     parser.add_argument("--save-baseline", type=pathlib.Path, metavar="JSON", help="store the results for --compare")
@@ -75,12 +77,13 @@ def main():
         store(args.out, results)
         print(f"Written: {args.out}")
     if args.write_docs:
-        if results["settings"]["quick"] or results["settings"]["only"]:
+        partial = results["settings"]["quick"] or results["settings"]["only"]
+        if partial and args.docs.resolve() == ROOT / "docs":
             raise SystemExit("The documents are written from whole runs: leave out --quick and --only.")
         peers = load(args.peers) if args.peers.exists() else None
-        charts.write(ROOT / "docs/charts", results["cases"], rows)
-        documents.write(ROOT / "docs/performance.md", results, rows, peers)
-        print("Written: docs/charts, docs/performance.md")
+        charts.write(args.docs / "charts", results["cases"], rows, peers)
+        documents.write(args.docs / "performance.md", results, rows, peers)
+        print(f"Written: {args.docs / 'charts'}, {args.docs / 'performance.md'}")
     if args.save_baseline:
         store(args.save_baseline, {key: results[key] for key in ("machine", "settings", "cases")})
     if args.compare:

@@ -16,16 +16,11 @@ import sys
 from benchmarks import machine, peer_cases, peers_table, runs
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# PyPI's PyTorch for Linux on x86-64 needs CUDA libraries of several gigabytes, even on the CPU: it is measured where
-# it is in the environment already, not installed.
+# PyPI's PyTorch for Linux on x86-64 brings CUDA libraries of several gigabytes, also for the CPU alone; a CPU build that
+# is in the environment already is left there.
 PEERS = {
     "mlx": {"module": "mlx.core", "package": "mlx[cpu]", "script": "peer_mlx.py"},
-    "torch": {"module": "torch", "package": None, "script": "peer_torch.py"},
-}
-NOT_INSTALLED = {
-    "mlx": "not installed (tools/bench_peers.py --install)",
-    "torch": "not installed: PyPI's build for Linux brings CUDA libraries of several gigabytes; a CPU build that is put "
-             "into build/peers is measured",
+    "torch": {"module": "torch", "package": "torch", "script": "peer_torch.py"},
 }
 
 
@@ -34,6 +29,8 @@ def arguments():
     parser.add_argument("--programs", default=ROOT / "build/release/bin", help="directory of the *_bench programs")
     parser.add_argument("--install", action="store_true", help="make the environment, and install what can be installed")
     parser.add_argument("--environment", type=pathlib.Path, default=ROOT / "build/peers")
+    parser.add_argument("--only", default="", metavar="REGEX", help="run only cases whose name matches")
+    parser.add_argument("--quick", action="store_true", help="one round of short runs: to see that everything works")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/peers.json")
     return parser.parse_args()
@@ -57,23 +54,24 @@ def install(environment, python):
         if done.returncode != 0:
             return
     for peer in PEERS.values():
-        if peer["package"] and version_of(python, peer["module"]) is None:
+        if version_of(python, peer["module"]) is None:
             subprocess.run([python, "-m", "pip", "install", "--quiet", peer["package"]], check=False)
 
 
-def run_ours(programs):
-    keys = peer_cases.cases().keys()
+def run_ours(programs, keys, repetitions, seconds):
     pattern = "^(" + "|".join(re.escape(key) for key in keys) + ")/lazy$"
-    samples = runs.measure(programs, pattern, 1, 3, 0.02)
+    samples = runs.measure(programs, pattern, 1, repetitions, seconds)
     return {runs.split_variant(key)[0]: times for key, times in samples.times.items()}
 
 
-def run_peer(python, script):
-    command = [python, pathlib.Path(__file__).parent / "benchmarks" / script, "3", "0.02"]
+def run_peer(python, script, only, repetitions, seconds):
+    """{case: [nanoseconds]} and {case: why it was left out}"""
+    command = [python, pathlib.Path(__file__).parent / "benchmarks" / script, str(repetitions), str(seconds), only]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{script} ended with status {done.returncode}: {done.stderr[-2000:]}")
-    return {key: [time * 1e9 for time in times] for key, times in json.loads(done.stdout).items()}
+    found = json.loads(done.stdout)
+    return {key: [time * 1e9 for time in times] for key, times in found["times"].items()}, found["declined"]
 
 
 def main():
@@ -83,19 +81,29 @@ def main():
         install(args.environment, python)
     versions = {name: version_of(python, peer["module"]) for name, peer in PEERS.items()}
     present = [name for name, version in versions.items() if version]
-    samples = {}
-    for number in range(1, args.rounds + 1):
+    rounds, repetitions, seconds = (1, 1, 0.005) if args.quick else (args.rounds, 3, 0.02)
+    keys = [key for key in peer_cases.cases() if re.search(args.only, key)]
+    if not keys:
+        raise SystemExit(f"No case matches {args.only!r}.")
+    samples, declined = {}, {}
+    for number in range(1, rounds + 1):
         turns = ["wick", *present]
         random.shuffle(turns)
-        print(f"round {number} of {args.rounds}: {', '.join(turns)}", file=sys.stderr)
+        print(f"round {number} of {rounds}: {', '.join(turns)}", file=sys.stderr)
         for name in turns:
-            found = run_ours(args.programs) if name == "wick" else run_peer(python, PEERS[name]["script"])
+            if name == "wick":
+                found = run_ours(args.programs, keys, repetitions, seconds)
+            else:
+                found, declined[name] = run_peer(python, PEERS[name]["script"], args.only, repetitions, seconds)
             for case, times in found.items():
                 samples.setdefault(case, {}).setdefault(name, []).extend(times)
     peers = {
         "machine": machine.describe(ROOT),
         "peers": [{"name": name, "remark": f"{versions[name]}, on the CPU"} for name in present],
-        "absent": [{"name": name, "remark": NOT_INSTALLED[name]} for name in PEERS if name not in present],
+        "absent": [{"name": name, "remark": "not installed (tools/bench_peers.py --install)"}
+                   for name in PEERS if name not in present],
+        "left_out": [{"name": name, "remark": f"{case}: {reason}"}
+                     for name, reasons in sorted(declined.items()) for case, reason in reasons.items()],
         "cases": {case: {name: statistics.median(times) for name, times in by_name.items()}
                   for case, by_name in samples.items()},
     }

@@ -1,6 +1,7 @@
 """The charts of docs/charts."""
 
 from benchmarks import svg
+from benchmarks.runs import natural
 from benchmarks.tables import MODES, by_case
 from benchmarks.targets import format_time
 
@@ -28,6 +29,17 @@ def _lora(cases, dtype, rank):
     return groups
 
 
+def _peers(peers, names):
+    """Times as multiples of ours."""
+    groups = []
+    for case in sorted(peers["cases"], key=natural):
+        times = peers["cases"][case]
+        values = [times[name] / times["wick"] if name in times and "wick" in times else None for name in names]
+        if any(values):
+            groups.append((f"{case} ({format_time(times['wick'])})", values))
+    return groups
+
+
 def _shares(rows):
     return [(row.title, [_percent(row.share)]) for row in rows if row.floor and row.share.endswith("%")]
 
@@ -36,7 +48,7 @@ def _percent(words):
     return float(words.removesuffix("%"))
 
 
-def write(directory, cases, rows):
+def write(directory, cases, rows, peers):
     """Writes the charts for which there are results."""
     directory.mkdir(parents=True, exist_ok=True)
     pictures = {"lazy-eager-async": ("Time relative to eager mode (shorter is faster)", _relative_to_eager(cases), MODES,
@@ -46,6 +58,10 @@ def write(directory, cases, rows):
                                             (*MODES, "floor: packed oneDNN"), format_time, None, None)
     pictures["floors"] = ("Share of the floor that is reached, in percent", _shares(rows), ("share",),
                           lambda value: f"{value:.0f}%", (100, "floor"), 150.0)
+    if peers:
+        names = tuple(peer["name"] for peer in peers["peers"])
+        pictures["peers"] = ("Time of other libraries as a multiple of Wick's (longer: Wick is faster)",
+                             _peers(peers, names), names, lambda value: f"{value:.2g}x", (1, "Wick"), 6.0)
     for name, (title, groups, series, labels, limit, longest) in pictures.items():
         if groups:
             (directory / f"{name}.svg").write_text(svg.bars(title, groups, series, labels, limit, longest), encoding="utf-8")

@@ -1,60 +1,75 @@
-"""Runs the peer cases with MLX on the CPU; prints {case: [seconds]} as JSON. Arguments: repetitions, seconds a case."""
-
-import json
-import sys
+"""Runs the peer cases with MLX on the CPU; see peer.py."""
 
 import mlx.core as mx
-from timing import samples_of
+import mlx.nn as nn
 
-from peer_cases import ROWS, cases
+import peer
 
 DTYPES = {"f32": mx.float32, "bf16": mx.bfloat16}
 
 
-def normal(shape, seed, dtype=mx.float32):
-    made = mx.random.normal(shape, key=mx.random.key(seed)).astype(dtype)
-    mx.eval(made)
-    return made
+class Mlx(peer.Terms):
+    def normal(self, shape, seed, dtype="f32"):
+        made = mx.random.normal(shape, key=mx.random.key(seed)).astype(DTYPES[dtype])
+        mx.eval(made)
+        return made
 
+    def integers(self, values):
+        return mx.array(values)
 
-def chain(x, ops):
-    for i in range(ops):
-        x = x * 1.0001 if i % 2 == 0 else x + 0.0001
-    return x
+    def cos_sin(self, angles):
+        angles = mx.array(angles)
+        return mx.cos(angles), mx.sin(angles)
 
+    def evaluate(self, result):
+        mx.eval(result)
 
-def gelu(x):
-    return 0.5 * x * (1.0 + mx.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+    tanh = staticmethod(mx.tanh)
+    silu = staticmethod(nn.silu)
+    sqrt = staticmethod(mx.sqrt)
+    sum = staticmethod(mx.sum)
 
+    def softmax(self, x):
+        return mx.softmax(x, axis=-1)
 
-def prepared(kind, p):
-    """A function that records the case."""
-    if kind == "lora_linear":
-        dtype, d, r = DTYPES[p["dtype"]], p["d"], p["r"]
-        x, w, a, b = (normal(shape, i, dtype) for i, shape in enumerate([(ROWS, d), (d, d), (r, d), (d, r)]))
-        return lambda: x @ w.T + 2.0 * ((x @ a.T) @ b.T)
-    n = p["n"]
-    if kind == "matmul":
-        a, b = normal((n, n), 1), normal((n, n), 2)
-        return lambda: a @ b
-    if kind == "matmul_softmax_norm":
-        a, b, c = normal((n, n), 1), normal((n, n), 2), normal((n,), 3)
-        return lambda: mx.fast.rms_norm(mx.softmax((a @ b + c) * 2.0, axis=-1), None, 1e-6)
-    x = normal((n, n) if kind in ("softmax", "rms_norm", "layer_norm") else (n,), 1)
-    return {"add": lambda: x + x, "chain": lambda: chain(x, p["ops"]), "gelu": lambda: gelu(x),
-            "softmax": lambda: mx.softmax(x, axis=-1), "rms_norm": lambda: mx.fast.rms_norm(x, None, 1e-6),
-            "layer_norm": lambda: mx.fast.layer_norm(x, None, None, 1e-5)}[kind]
+    def argmax(self, x):
+        return mx.argmax(x, axis=-1)
 
+    def rms_norm(self, x, weight=None):
+        return mx.fast.rms_norm(x, weight, 1e-6)
 
-def main():
-    mx.set_default_device(mx.cpu)
-    repetitions, seconds = int(sys.argv[1]), float(sys.argv[2])
-    times = {}
-    for key, (kind, parameters) in cases().items():
-        record = prepared(kind, parameters)
-        times[key] = samples_of(lambda: mx.eval(record()), repetitions, seconds)
-    print(json.dumps(times))
+    def layer_norm(self, x):
+        return mx.fast.layer_norm(x, None, None, 1e-5)
+
+    def permute(self, x, axes):
+        return mx.transpose(x, axes)
+
+    def concat(self, parts, axis):
+        return mx.concatenate(parts, axis)
+
+    def cast_like(self, x, other):
+        return x.astype(other.dtype)
+
+    def linear(self, x, weight, bias=None):
+        y = x @ weight.T
+        return y if bias is None else y + bias
+
+    def attention(self, q, k, v, causal):
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5,
+                                                    mask="causal" if causal else None)
+
+    def cross_entropy(self, logits, targets):
+        return nn.losses.cross_entropy(logits.astype(mx.float32), targets, reduction="mean")
+
+    def loss_and_gradients(self, loss, parameters):
+        return mx.value_and_grad(loss)(parameters)
+
+    def declines(self, kind, parameters):
+        if kind == "lora_step" and parameters["model"].dtype == "bf16":
+            return "bf16 products on the CPU are so slow in MLX that a step takes minutes"
+        return None
 
 
 if __name__ == "__main__":
-    main()
+    mx.set_default_device(mx.cpu)
+    peer.main(Mlx())

@@ -20,14 +20,15 @@ def lines_of(peers):
 
 
 def remarks(peers):
-    return [f"{peer['name']}: {peer['remark']}" for peer in peers["peers"] + peers["absent"]]
+    return [f"{peer['name']}: {peer['remark']}" for peer in peers["peers"] + peers["absent"] + peers["left_out"]]
 
 
 def markdown(peers):
     if peers is None:
         return "No peer was measured.\n"
     header, lines = lines_of(peers)
-    return tables.markdown(header, lines) + "\n" + "".join(f"- {remark}\n" for remark in remarks(peers))
+    picture = "![Time as a multiple of Wick's](charts/peers.svg)\n\n"
+    return picture + tables.markdown(header, lines) + "\n" + "".join(f"- {remark}\n" for remark in remarks(peers))
 
 
 def text(peers):
