@@ -9,4 +9,8 @@ namespace wick::cuda::kernels {
 
 using Entries = std::span<const KernelEntry>;
 
+Entries elementwise();  // unary, binary, where, cast, groups
+Entries sources();      // constant, arange
+bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
+
 }  // namespace wick::cuda::kernels

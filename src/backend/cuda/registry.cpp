@@ -18,7 +18,7 @@ namespace {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int device) : device_(device) {
-    for (kernels::Entries (*list)() : std::initializer_list<kernels::Entries (*)()>{})
+    for (kernels::Entries (*list)() : {&kernels::elementwise, &kernels::sources})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }
@@ -26,7 +26,9 @@ class CudaBackend final : public Backend {
     const auto it = entries_.find(op.name);
     return it == entries_.end() ? nullptr : it->second;
   }
-  bool can_group(const Op&, InputSpecs, const Spec&) const override { return false; }
+  bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const override {
+    return kernels::can_group(op, inputs, output);
+  }
   std::shared_ptr<Storage> allocate(std::size_t bytes) const override {
     return allocator_of(device_).allocate(bytes);
   }

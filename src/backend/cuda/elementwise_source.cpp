@@ -1,0 +1,223 @@
+#include "backend/cuda/elementwise_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "backend/cpu/elementwise_tiles.h"
+#include "core/rounding.h"
+#include "ops/attributes.h"
+
+namespace wick::cuda {
+namespace {
+
+/// The compute types that an op is defined on; `device/elementwise.cuh` has a function of the op's name.
+enum class Domain { floats, numbers, all };
+
+struct Known {
+  std::string_view op;
+  Domain domain;
+};
+
+constexpr std::array known_ops{
+    Known{"exp", Domain::floats},        Known{"log", Domain::floats},
+    Known{"sqrt", Domain::floats},       Known{"rsqrt", Domain::floats},
+    Known{"sin", Domain::floats},        Known{"cos", Domain::floats},
+    Known{"tanh", Domain::floats},       Known{"sigmoid", Domain::floats},
+    Known{"erf", Domain::floats},        Known{"silu", Domain::floats},
+    Known{"gelu", Domain::floats},       Known{"gelu_tanh", Domain::floats},
+    Known{"div", Domain::floats},        Known{"neg", Domain::numbers},
+    Known{"sign", Domain::numbers},      Known{"relu", Domain::numbers},
+    Known{"clamp", Domain::numbers},     Known{"sub", Domain::numbers},
+    Known{"pow", Domain::numbers},       Known{"abs", Domain::all},
+    Known{"square", Domain::all},        Known{"add", Domain::all},
+    Known{"mul", Domain::all},           Known{"minimum", Domain::all},
+    Known{"maximum", Domain::all},       Known{"equal", Domain::all},
+    Known{"not_equal", Domain::all},     Known{"less", Domain::all},
+    Known{"less_equal", Domain::all},    Known{"greater", Domain::all},
+    Known{"greater_equal", Domain::all}, Known{"logical_and", Domain::all},
+    Known{"logical_or", Domain::all},    Known{"logical_not", Domain::all},
+    Known{"is_finite", Domain::all},     Known{"where", Domain::all},
+    Known{"cast", Domain::all},
+};
+
+/// The names of types in device/numbers.cuh, in the order of DType.
+constexpr std::array<std::string_view, dtype_count> stored_names{
+    "Bool", "unsigned char", "int", "long long", "F16", "Bf16", "float", "double"};
+std::string_view stored(DType dtype) { return stored_names[static_cast<std::size_t>(dtype)]; }
+std::string_view computed(DType dtype) {
+  return dtype == DType::bool_ ? "bool" : stored(compute_type(dtype));
+}
+
+class Writer {
+ public:
+  Writer(const ElementwiseGroup& group, DType output, const ElementwiseShape& shape)
+      : group_(group), output_(output), shape_(shape) {}
+
+  ElementwiseSource write() {
+    std::string body = function();
+    source_.text = fmt::format(
+        "#include \"backend/cuda/device/elementwise.cuh\"\n"
+        "using namespace wick::cuda;\nusing Index = {};\nusing Offset = OffsetOf<Index>::type;\n\n{}\n{}",
+        shape_.large ? "unsigned long long" : "unsigned int", body,
+        shape_.flat ? flat_loop() : strided_loop());
+    if (shape_.width > 1) source_.text += kernel("packed", shape_.width);
+    source_.text += kernel("single", 1);
+    return std::move(source_);
+  }
+
+ private:
+  std::size_t inputs() const { return group_.inputs.size(); }
+
+  /// One part for each input, by a format with its number.
+  template <typename F>
+  std::string each_input(const F& part) const {
+    std::string all;
+    for (std::size_t i = 0; i < inputs(); ++i) all += part(i);
+    return all;
+  }
+  std::string each_constant(std::string_view format) const {
+    std::string all;
+    for (std::size_t k = 0; k < source_.constants.size(); ++k)
+      all += fmt::format(fmt::runtime(format), computed(source_.constants[k].dtype), k);
+    return all;
+  }
+
+  std::string add_constant(DType dtype, double value) {
+    source_.constants.push_back({compute_type(dtype), value});
+    return fmt::format("k{}", source_.constants.size() - 1);
+  }
+
+  /// What the group computes, on one element.
+  std::string function() {
+    std::string lines;
+    for (std::size_t i = 0; i < group_.instructions.size(); ++i) lines += instruction(i);
+    std::string parameters = each_input(
+        [&](std::size_t i) { return fmt::format("const {} v{}, ", computed(group_.inputs[i]), i); });
+    parameters += each_constant("const {} k{}, ");
+    parameters.resize(parameters.size() - std::min<std::size_t>(2, parameters.size()));
+    return fmt::format("__device__ __forceinline__ {} compute({}) {{\n{}  return v{};\n}}\n",
+                       computed(output_), parameters, lines, inputs() + group_.instructions.size() - 1);
+  }
+
+  std::string instruction(std::size_t i) {
+    const ElementwiseGroup::Instruction& part = group_.instructions[i];
+    return fmt::format("  const {} v{} = {};\n", computed(part.dtype), inputs() + i, expression(part));
+  }
+
+  std::string expression(const ElementwiseGroup::Instruction& part) {
+    if (part.operands.empty())
+      return add_constant(part.dtype, rounded_to(part.attrs.as<ConstantAttrs>().value, part.dtype));
+    std::string operands;
+    for (std::uint32_t operand : part.operands)
+      operands += fmt::format("{}v{}", operands.empty() ? "" : ", ", operand);
+    if (part.op->name == "cast") {
+      const std::string converted = fmt::format("convert<{}>({})", computed(part.dtype), operands);
+      return compute_type(part.dtype) == part.dtype
+                 ? converted
+                 : fmt::format("rounded<{}>({})", stored(part.dtype), converted);
+    }
+    if (part.op->name == "clamp") {
+      const auto limits = part.attrs.as<ClampAttrs>();
+      for (double limit : {limits.low, limits.high}) operands += ", " + add_constant(part.dtype, limit);
+    }
+    return fmt::format("ops::{}({})", part.op->name, operands);
+  }
+
+  /// The parameters of a kernel; of a device function when those that are large are references.
+  std::string parameters(std::string_view large = "const __grid_constant__ {}") const {
+    const auto declare = [&](std::string_view type, std::string_view name) {
+      return fmt::format(fmt::runtime(large), type) + fmt::format(" {}", name);
+    };
+    std::string list = shape_.flat ? "const Index count" : declare("Dims<Index>", "dims");
+    if (!shape_.flat)
+      list +=
+          each_input([&](std::size_t i) { return ", " + declare("Steps<Index>", fmt::format("s{}", i)); });
+    list += each_input(
+        [&](std::size_t i) { return fmt::format(", const {}* x{}", stored(group_.inputs[i]), i); });
+    return list + fmt::format(", {}* out", stored(output_)) + each_constant(", const {} k{}");
+  }
+  std::string references() const { return parameters("const {}&"); }
+
+  bool packs(std::size_t i) const { return i < shape_.packed.size() && shape_.packed[i]; }
+
+  /// Computes `width` elements and stores the first `n` of them.
+  std::string pack_loop(std::string_view to) const {
+    std::string arguments = each_input([&](std::size_t i) {
+      return packs(i) ? fmt::format("read(p{}.at[j]), ", i) : fmt::format("u{}, ", i);
+    });
+    arguments += each_constant("k{1}, ");
+    arguments.resize(arguments.size() - std::min<std::size_t>(2, arguments.size()));
+    return fmt::format(
+        "    Pack<{0}, width> result;\n#pragma unroll\n"
+        "    for (int j = 0; j < width; ++j) result.at[j] = written<{0}>(compute({1}));\n"
+        "    store_pack(out + {2}, result{3});\n",
+        stored(output_), arguments, to, shape_.flat ? ", n" : "");
+  }
+
+  std::string flat_loop() const {
+    const std::string uniform = each_input([&](std::size_t i) {
+      return packs(i) ? std::string() : fmt::format("  const auto u{0} = read(x{0}[0]);\n", i);
+    });
+    const std::string loads = each_input([&](std::size_t i) {
+      return packs(i) ? fmt::format("    const auto p{0} = load_pack<width>(x{0} + i, n);\n", i)
+                      : std::string();
+    });
+    return fmt::format(
+        "template <int width>\n__device__ __forceinline__ void run({}) {{\n{}"
+        "  const Index step = static_cast<Index>(gridDim.x) * blockDim.x * width;\n"
+        "  for (Index i = (static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x) * width; i < count; i "
+        "+= step) {{\n"
+        "    const int n = count - i < width ? static_cast<int>(count - i) : width;\n{}{}  }}\n}}\n",
+        references(), uniform, loads, pack_loop("i"));
+  }
+
+  std::string strided_loop() const {
+    std::string steps = each_input([](std::size_t i) { return fmt::format("&s{}, ", i); });
+    steps.resize(steps.size() - 2);
+    const std::string loads = each_input([&](std::size_t i) {
+      return packs(i) ? fmt::format("    const auto p{0} = load_pack<width>(x{0} + at[{0}]);\n", i)
+                      : fmt::format("    const auto u{0} = read(x{0}[at[{0}]]);\n", i);
+    });
+    return fmt::format(
+        "template <int width>\n__device__ __forceinline__ void run({}) {{\n"
+        "  const Steps<Index>* const steps[] = {{{}}};\n"
+        "  const Index step = static_cast<Index>(gridDim.x) * blockDim.x;\n"
+        "  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < dims.count; i += "
+        "step) {{\n"
+        "    Offset at[{}];\n    offsets_at(dims, i, steps, at);\n{}{}  }}\n}}\n",
+        references(), steps, inputs(), loads, pack_loop("i * width"));
+  }
+
+  std::string kernel(std::string_view name, int width) const {
+    std::string arguments = shape_.flat ? "count" : "dims";
+    if (!shape_.flat) arguments += each_input([](std::size_t i) { return fmt::format(", s{}", i); });
+    arguments += each_input([](std::size_t i) { return fmt::format(", x{}", i); });
+    return fmt::format(
+        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}) {{\n  run<{}>({}, out{});\n}}\n", name,
+        parameters(), width, arguments, each_constant(", k{1}"));
+  }
+
+  const ElementwiseGroup& group_;
+  DType output_;
+  const ElementwiseShape& shape_;
+  ElementwiseSource source_;
+};
+
+}  // namespace
+
+bool has_elementwise_code(std::string_view op, DType operand) {
+  const auto found =
+      std::find_if(known_ops.begin(), known_ops.end(), [&](const Known& known) { return known.op == op; });
+  if (found == known_ops.end()) return false;
+  if (found->domain == Domain::floats) return is_floating(operand);
+  return found->domain == Domain::all || operand != DType::bool_;
+}
+
+ElementwiseSource elementwise_source(const ElementwiseGroup& group, DType output,
+                                     const ElementwiseShape& shape) {
+  return Writer(group, output, shape).write();
+}
+
+}  // namespace wick::cuda

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/elementwise_group.h"
+
+namespace wick::cuda {
+
+/// Whether there is code for an op on operands of this compute type (of `where`: the branches).
+bool has_elementwise_code(std::string_view op, DType operand);
+
+/// What a kernel of a group is told apart by, beside the group: never sizes or strides, which are arguments.
+struct ElementwiseShape {
+  /// All inputs are row-major like the output, or one number; else offsets are computed for each input.
+  bool flat = false;
+  /// Positions and offsets need 64 bits.
+  bool large = false;
+  /// Elements that a thread reads and writes at once. 1: there is no kernel "packed".
+  int width = 1;
+  /// Per input, whether it is read `width` elements at once; the others give one number for all of these.
+  std::vector<bool> packed;
+};
+
+/// A number that a kernel takes as an argument, in its compute type.
+struct ElementwiseConstant {
+  DType dtype = DType::f32;
+  double value = 0;
+};
+
+/// A group as CUDA C++, with two kernels: "packed" and "single", which reads one element at a time and takes
+/// any address. Arguments in order: Index count (flat) or Dims<Index>, then a Steps<Index> for each input;
+/// the inputs; the output; the constants. A Dims of "packed" counts packs.
+struct ElementwiseSource {
+  std::string text;
+  std::vector<ElementwiseConstant> constants;
+};
+ElementwiseSource elementwise_source(const ElementwiseGroup& group, DType output,
+                                     const ElementwiseShape& shape);
+
+}  // namespace wick::cuda
