@@ -85,11 +85,12 @@ class ElementwiseKernel final : public Kernel {
     const ElementwiseSource source = elementwise_source(group, request.output.dtype, chosen);
     for (const ElementwiseConstant& constant : source.constants)
       write_number(constant.value, constant.dtype, constants_.emplace_back().bytes.data());
+    if (count_ == 0) return;
     if (!chosen.flat) {
       single_ = walk_of(shape, 1);
       if (chosen.width > 1) packed_ = walk_of(shape, chosen.width);
     }
-    if (count_ > 0) module_ = RuntimeModule::of(source.text);
+    module_ = RuntimeModule::of(source.text);
   }
 
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {

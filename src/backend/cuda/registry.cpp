@@ -18,7 +18,8 @@ namespace {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int device) : device_(device) {
-    for (kernels::Entries (*list)() : {&kernels::elementwise, &kernels::sources})
+    for (kernels::Entries (*list)() :
+         {&kernels::elementwise, &kernels::sources, &kernels::movement, &kernels::reduce})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }

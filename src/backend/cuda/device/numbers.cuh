@@ -84,22 +84,38 @@ __device__ __forceinline__ Wide<T> rounded(Wide<T> value) {
   return read(written<T>(value));
 }
 
+/// The smallest and largest number of a computed type; of floats, the infinities.
 template <typename T>
-struct IntegerLimits;
+struct Limits;
 template <>
-struct IntegerLimits<unsigned char> {
+struct Limits<bool> {
+  static constexpr bool low = false;
+  static constexpr bool high = true;
+};
+template <>
+struct Limits<unsigned char> {
   static constexpr unsigned char low = 0;
   static constexpr unsigned char high = 255;
 };
 template <>
-struct IntegerLimits<int> {
+struct Limits<int> {
   static constexpr int high = 2147483647;
   static constexpr int low = -high - 1;
 };
 template <>
-struct IntegerLimits<long long> {
+struct Limits<long long> {
   static constexpr long long high = 9223372036854775807ll;
   static constexpr long long low = -high - 1;
+};
+template <>
+struct Limits<float> {
+  static constexpr float high = __builtin_huge_valf();
+  static constexpr float low = -high;
+};
+template <>
+struct Limits<double> {
+  static constexpr double high = __builtin_huge_val();
+  static constexpr double low = -high;
 };
 
 /// Between computed types: floats to integers truncate and saturate, NaN gives 0; integers wrap.
@@ -109,9 +125,8 @@ __device__ __forceinline__ To convert(From value) {
     return value != From(0);
   } else if constexpr (is_float<From> && !is_float<To>) {
     // The limits of i64 round outward in f32 and f64, so compare before converting.
-    using Limits = IntegerLimits<To>;
-    if (!(value > static_cast<From>(Limits::low))) return value != value ? To(0) : Limits::low;
-    return value < static_cast<From>(Limits::high) ? static_cast<To>(value) : Limits::high;
+    if (!(value > static_cast<From>(Limits<To>::low))) return value != value ? To(0) : Limits<To>::low;
+    return value < static_cast<From>(Limits<To>::high) ? static_cast<To>(value) : Limits<To>::high;
   } else {
     return static_cast<To>(value);
   }
