@@ -1,5 +1,9 @@
 #pragma once
 
+#include <vector_types.h>
+
+#include <cstddef>
+
 #include "backend/cuda/device/numbers.cuh"
 #include "wick/dtype.h"
 
@@ -21,14 +25,27 @@ decltype(auto) visit_element(DType dtype, const F& f) {
   return f.template operator()<double>();
 }
 
-/// The same with an unsigned integer of the element's size, for kernels that only move elements.
+/// The same for a floating dtype.
 template <typename F>
-decltype(auto) visit_word(DType dtype, const F& f) {
-  switch (size_of(dtype)) {
+decltype(auto) visit_float(DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::f16: return f.template operator()<F16>();
+    case DType::bf16: return f.template operator()<Bf16>();
+    case DType::f64: return f.template operator()<double>();
+    default: return f.template operator()<float>();
+  }
+}
+
+/// Calls f.template operator()<Word>() with an unsigned type of 1, 2, 4, 8 or 16 bytes, for kernels that only
+/// move elements.
+template <typename F>
+decltype(auto) visit_word(std::size_t bytes, const F& f) {
+  switch (bytes) {
     case 1: return f.template operator()<unsigned char>();
     case 2: return f.template operator()<unsigned short>();
     case 4: return f.template operator()<unsigned int>();
-    default: return f.template operator()<unsigned long long>();
+    case 8: return f.template operator()<unsigned long long>();
+    default: return f.template operator()<uint4>();
   }
 }
 

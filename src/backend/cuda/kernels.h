@@ -13,6 +13,8 @@ Entries elementwise();  // unary, binary, where, cast, groups
 Entries sources();      // constant, arange
 Entries movement();     // copy, concat, pad, slice_update
 Entries reduce();       // sum, max, min, argmax, argmin
+Entries indexing();     // take, take_along_axis, index_add, scatter_add, scatter
+Entries random();
 bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
 
 }  // namespace wick::cuda::kernels

@@ -18,8 +18,8 @@ namespace {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int device) : device_(device) {
-    for (kernels::Entries (*list)() :
-         {&kernels::elementwise, &kernels::sources, &kernels::movement, &kernels::reduce})
+    for (kernels::Entries (*list)() : {&kernels::elementwise, &kernels::sources, &kernels::movement,
+                                       &kernels::reduce, &kernels::indexing, &kernels::random})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }

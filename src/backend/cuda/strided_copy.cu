@@ -4,6 +4,7 @@
 
 #include "backend/cpu/elementwise_tiles.h"
 #include "backend/cuda/check.h"
+#include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/strided_copy.h"
@@ -83,18 +84,6 @@ __global__ void __launch_bounds__(block_threads)
     to[offset_at(dims, i, steps)] = word;
 }
 
-/// Calls f with a value of an unsigned type of this size.
-template <typename F>
-void with_word(std::size_t bytes, const F& f) {
-  switch (bytes) {
-    case 1: return f(static_cast<unsigned char>(0));
-    case 2: return f(static_cast<unsigned short>(0));
-    case 4: return f(0u);
-    case 8: return f(0ull);
-    default: return f(uint4{});
-  }
-}
-
 }  // namespace
 
 StridedCopy::StridedCopy(const Shape& shape, DType dtype, const Strides& from, const Strides& to)
@@ -133,8 +122,7 @@ void StridedCopy::launch(const void* from, void* to, const CopyStart& start) con
     const Transpose transpose{rows.size,       columns.size, columns.strides[0],
                               rows.strides[1], row_tiles,    row_tiles * ((columns.size + tile - 1) / tile)};
     const long long all = matrices.count() * transpose.tiles;
-    with_word(element_, [&](auto zero) {
-      using Word = decltype(zero);
+    visit_word(element_, [&]<typename Word>() {
       copy_transposed<<<static_cast<unsigned>(std::min<long long>(all, 32ll * multiprocessors())),
                         dim3(tile, tile_rows), 0, stream>>>(
           matrices.device_dims<unsigned long long>(), matrices.device_steps<unsigned long long>(0),
@@ -156,8 +144,7 @@ void StridedCopy::launch(const void* from, void* to, const CopyStart& start) con
   const StridedShape shape(words);
   CopyStart moved = start;
   moved.step /= width;
-  with_word(bytes, [&](auto zero) {
-    using Word = decltype(zero);
+  visit_word(bytes, [&]<typename Word>() {
     const auto run = [&]<typename Index>() {
       copy_words<<<blocks_for(shape.count(), block_threads), block_threads, 0, stream>>>(
           shape.device_dims<Index>(), shape.device_steps<Index>(0), shape.device_steps<Index>(1),
@@ -178,8 +165,7 @@ StridedFill::StridedFill(const Shape& shape, DType dtype, double value, const St
 
 void StridedFill::launch(void* to) const {
   if (shape_.count() == 0) return;
-  with_word(element_, [&](auto zero) {
-    using Word = decltype(zero);
+  visit_word(element_, [&]<typename Word>() {
     if constexpr (!std::is_same_v<Word, uint4>)
       fill_words<<<blocks_for(shape_.count(), block_threads), block_threads, 0, current_launch().stream>>>(
           shape_.device_dims<unsigned long long>(), shape_.device_steps<unsigned long long>(0),
