@@ -36,6 +36,14 @@ decltype(auto) visit_float(DType dtype, const F& f) {
   }
 }
 
+/// The same for those of at most 32 bits.
+template <typename F>
+decltype(auto) visit_narrow(DType dtype, const F& f) {
+  if (dtype == DType::f16) return f.template operator()<F16>();
+  if (dtype == DType::bf16) return f.template operator()<Bf16>();
+  return f.template operator()<float>();
+}
+
 /// Calls f.template operator()<Word>() with an unsigned type of 1, 2, 4, 8 or 16 bytes, for kernels that only
 /// move elements.
 template <typename F>

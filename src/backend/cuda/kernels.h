@@ -15,6 +15,12 @@ Entries movement();     // copy, concat, pad, slice_update
 Entries reduce();       // sum, max, min, argmax, argmin
 Entries indexing();     // take, take_along_axis, index_add, scatter_add, scatter
 Entries random();
+Entries cumsum();
+Entries sort();
+Entries softmax();
+Entries norm();
+Entries rope();
+Entries cross_entropy();
 bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
 
 }  // namespace wick::cuda::kernels

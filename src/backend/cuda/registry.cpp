@@ -18,8 +18,10 @@ namespace {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int device) : device_(device) {
-    for (kernels::Entries (*list)() : {&kernels::elementwise, &kernels::sources, &kernels::movement,
-                                       &kernels::reduce, &kernels::indexing, &kernels::random})
+    for (kernels::Entries (*list)() :
+         {&kernels::elementwise, &kernels::sources, &kernels::movement, &kernels::reduce, &kernels::indexing,
+          &kernels::random, &kernels::cumsum, &kernels::sort, &kernels::softmax, &kernels::norm,
+          &kernels::rope, &kernels::cross_entropy})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }

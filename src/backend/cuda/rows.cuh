@@ -1,0 +1,152 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "backend/cuda/device/numbers.cuh"
+
+// Kernels that give a block to each row of a row-major matrix: the row in registers, or read as often as
+// needed.
+namespace wick::cuda {
+
+/// The same value for all threads of a block of whole warps, combined in an order that only their number
+/// decides.
+template <typename T, typename F>
+__device__ T block_combined(T value, const F& combine) {
+  __shared__ T of_warps[32];
+#pragma unroll
+  for (int apart = 16; apart > 0; apart /= 2) value = combine(value, __shfl_xor_sync(~0u, value, apart));
+  if (blockDim.x == 32) return value;
+  __syncthreads();  // what an earlier call left may still be read
+  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
+  __syncthreads();
+  value = of_warps[0];
+  for (unsigned int warp = 1; warp < blockDim.x / 32; ++warp) value = combine(value, of_warps[warp]);
+  return value;
+}
+template <typename T>
+__device__ T block_sum(T value) {
+  return block_combined(value, [](T a, T b) { return a + b; });
+}
+/// NaN is ignored.
+__device__ inline float block_max(float value) {
+  return block_combined(value, [](float a, float b) { return fmaxf(a, b); });
+}
+
+/// exp, to f32's accuracy where the result is f32; 16-bit floats need less.
+template <typename T>
+__device__ __forceinline__ float exp_for(float x) {
+  if constexpr (sizeof(T) == 2)
+    return __expf(x);
+  else
+    return expf(x);
+}
+
+inline constexpr int most_row_threads = 1024;
+inline constexpr int row_packs = 4;
+template <typename T>
+inline constexpr int row_width = 16 / sizeof(T);
+
+/// A row of n elements, a multiple of row_width, at an aligned address, that a block holds in registers.
+template <typename T>
+class RegisterRow {
+ public:
+  static constexpr int width = row_width<T>;
+
+  __device__ RegisterRow(const T* x, int n) : n_(n) {
+#pragma unroll
+    for (int p = 0; p < row_packs; ++p)
+      if (place(p) < n_) packs_[p] = load_pack<width>(x + place(p));
+#pragma unroll
+    for (int p = 0; p < row_packs; ++p)
+#pragma unroll
+      for (int j = 0; j < width; ++j) values_[p][j] = read(packs_[p].at[j]);
+  }
+
+  /// f(value, place) for each element of this thread; what f writes to the value stays for later calls.
+  template <typename F>
+  __device__ void each(const F& f) {
+#pragma unroll
+    for (int p = 0; p < row_packs; ++p)
+      if (place(p) < n_) {
+#pragma unroll
+        for (int j = 0; j < width; ++j) f(values_[p][j], place(p) + j);
+      }
+  }
+
+  /// out[place] = f(value, place), with parameters[k] read at the place as f's further arguments.
+  template <typename F, typename... P>
+  __device__ void write(T* out, const F& f, const P*... parameters) {
+#pragma unroll
+    for (int p = 0; p < row_packs; ++p)
+      if (place(p) < n_) write_pack(out + place(p), p, f, loaded(parameters, place(p))...);
+  }
+
+ private:
+  __device__ int place(int p) const {
+    return (p * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x)) * width;
+  }
+  template <typename P>
+  __device__ static Pack<P, width> loaded(const P* parameter, int at) {
+    return parameter ? load_pack<width>(parameter + at) : Pack<P, width>{};
+  }
+  template <typename F, typename... Packs>
+  __device__ void write_pack(T* out, int p, const F& f, const Packs&... packs) {
+    Pack<T, width> made;
+#pragma unroll
+    for (int j = 0; j < width; ++j) made.at[j] = written<T>(f(values_[p][j], read(packs.at[j])...));
+    store_pack(out, made);
+  }
+
+  int n_;
+  Pack<T, width> packs_[row_packs] = {};
+  float values_[row_packs][width];
+};
+
+/// Any row, read again by each call.
+template <typename T>
+class MemoryRow {
+ public:
+  __device__ MemoryRow(const T* x, int n) : x_(x), n_(n) {}
+
+  template <typename F>
+  __device__ void each(const F& f) {
+    for (int i = static_cast<int>(threadIdx.x); i < n_; i += static_cast<int>(blockDim.x)) {
+      float value = read(x_[i]);
+      f(value, i);
+    }
+  }
+  template <typename F, typename... P>
+  __device__ void write(T* out, const F& f, const P*... parameters) {
+    for (int i = static_cast<int>(threadIdx.x); i < n_; i += static_cast<int>(blockDim.x))
+      out[i] = written<T>(f(read(x_[i]), (parameters ? read(parameters[i]) : 0.0f)...));
+  }
+
+ private:
+  const T* x_;
+  int n_;
+};
+
+/// How rows of n elements of type T are given to blocks.
+struct RowLaunch {
+  bool in_registers;
+  unsigned int threads;
+  unsigned int blocks;
+
+  template <typename T>
+  static RowLaunch of(std::int64_t rows, std::int64_t n, bool aligned) {
+    const auto warps_for = [](std::int64_t items) {
+      return static_cast<unsigned int>(
+          std::clamp<std::int64_t>((items + 31) / 32 * 32, 32, most_row_threads));
+    };
+    const auto blocks = static_cast<unsigned int>(std::min<std::int64_t>(rows, 1 << 30));
+    constexpr std::int64_t a_thread = std::int64_t{row_packs} * row_width<T>;
+    if (aligned && n % row_width<T> == 0 && n <= most_row_threads * a_thread)
+      return {true, warps_for((n + a_thread - 1) / a_thread), blocks};
+    return {false, warps_for((n + 3) / 4), blocks};
+  }
+};
+
+inline bool is_aligned_16(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % 16 == 0; }
+
+}  // namespace wick::cuda
