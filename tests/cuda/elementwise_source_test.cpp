@@ -81,9 +81,16 @@ ElementwiseGroup group_of(const OpCase& op, DType dtype) {
   return group;
 }
 
+ElementwiseResult last_result(const ElementwiseGroup& group) {
+  return {static_cast<std::uint32_t>(group.inputs.size() + group.instructions.size() - 1),
+          group.instructions.back().dtype};
+}
+
 /// A cubin or nothing: its ELF header is asserted, so that an empty answer is seen.
-void expect_compiles(const ElementwiseGroup& group, const ElementwiseShape& shape, int capability) {
-  const ElementwiseSource source = elementwise_source(group, group.instructions.back().dtype, shape);
+void expect_compiles(const ElementwiseGroup& group, const ElementwiseShape& shape, int capability,
+                     std::vector<ElementwiseResult> more = {}) {
+  more.insert(more.begin(), last_result(group));
+  const ElementwiseSource source = elementwise_source(group, more, shape);
   const std::string binary = compile(source.text, capability);
   EXPECT_EQ(binary.substr(1, 3), "ELF");
   EXPECT_NE(binary.find("single"), std::string::npos);
@@ -149,12 +156,17 @@ TEST_F(ElementwiseSourceTest, GroupsCompileForEveryShapeAndGpu) {
       {.flat = true, .large = true, .width = 4, .packed = {true, true}},
   };
   for (const ElementwiseShape& shape : shapes)
-    for (int capability : {80, 90}) expect_compiles(group, shape, capability);
+    for (int capability : {80, 90}) {
+      expect_compiles(group, shape, capability);
+      expect_compiles(group, shape, capability, {{6, DType::bool_}, {4, DType::f32}});
+    }
 }
 
 TEST_F(ElementwiseSourceTest, ConstantsAreArgumentsInTheOrderOfTheText) {
+  const ElementwiseGroup group = mixed_group();
+  const ElementwiseResult result = last_result(group);
   const ElementwiseSource source =
-      elementwise_source(mixed_group(), DType::bf16, {.flat = true, .width = 8, .packed = {true, true}});
+      elementwise_source(group, std::span(&result, 1), {.flat = true, .width = 8, .packed = {true, true}});
   ASSERT_EQ(source.constants.size(), 3u);
   EXPECT_EQ(source.constants[0].value, 2);
   EXPECT_EQ(source.constants[1].value, -3);

@@ -37,7 +37,7 @@ struct Targets {
 /// The largest logit, and the sum of exp(logit - largest), of what was seen; for label smoothing, of the
 /// logits.
 struct Running {
-  float largest = Limits<float>::low;
+  float largest = -infinity<float>();
   float sum = 0;
   double logits = 0;
 
@@ -51,7 +51,7 @@ struct Running {
       top = fmaxf(top, values[j]);
     }
     // Only -infinity so far: every difference with it would be NaN.
-    const float center = top == Limits<float>::low ? 0.0f : top;
+    const float center = top == -infinity<float>() ? 0.0f : top;
     sum *= expf(largest - center);
     float total = 0;
 #pragma unroll

@@ -26,8 +26,10 @@ StridedShape shape_of(const KernelRequest& request) {
 
 /// How many elements a thread should read at once: 16 bytes of the narrowest type; fewer of long groups,
 /// which would need too many registers.
-int widest_pack(const KernelRequest& request, const std::vector<bool>& packed, std::size_t instructions) {
-  std::size_t narrowest = size_of(request.output.dtype);
+int widest_pack(const KernelRequest& request, const std::vector<bool>& packed,
+                std::span<const ElementwiseResult> results, std::size_t instructions) {
+  std::size_t narrowest = 8;
+  for (const ElementwiseResult& result : results) narrowest = std::min(narrowest, size_of(result.dtype));
   for (std::size_t i = 0; i < request.inputs.size(); ++i)
     if (packed[i]) narrowest = std::min(narrowest, size_of(request.inputs[i].dtype));
   std::size_t width = std::min<std::size_t>(8, 16 / narrowest);
@@ -46,7 +48,7 @@ bool packs_fit(const StridedShape& shape, const std::vector<bool>& packed, int w
 }
 
 ElementwiseShape choose_shape(const KernelRequest& request, const StridedShape& shape,
-                              std::size_t instructions) {
+                              std::span<const ElementwiseResult> results, std::size_t instructions) {
   ElementwiseShape chosen;
   chosen.packed.assign(request.inputs.size(), false);
   chosen.large = !shape.is_small();
@@ -61,7 +63,7 @@ ElementwiseShape choose_shape(const KernelRequest& request, const StridedShape& 
   }
   chosen.flat = chosen.flat && together;
   if (together) {
-    chosen.width = widest_pack(request, chosen.packed, instructions);
+    chosen.width = widest_pack(request, chosen.packed, results, instructions);
     while (!chosen.flat && chosen.width > 1 && !packs_fit(shape, chosen.packed, chosen.width))
       chosen.width /= 2;
   }
@@ -76,13 +78,13 @@ bool is_aligned(const void* address, std::size_t bytes) {
 template <typename Index>
 class ElementwiseKernel final : public Kernel {
  public:
-  ElementwiseKernel(const KernelRequest& request, const ElementwiseGroup& group, const StridedShape& shape,
+  ElementwiseKernel(const KernelRequest& request, const ElementwiseGroup& group,
+                    std::span<const ElementwiseResult> results, const StridedShape& shape,
                     const ElementwiseShape& chosen)
-      : chosen_(chosen),
-        count_(static_cast<Index>(shape.count())),
-        output_bytes_(size_of(request.output.dtype)) {
+      : chosen_(chosen), count_(static_cast<Index>(shape.count())) {
     for (const Slot& input : request.inputs) input_bytes_.push_back(size_of(input.dtype));
-    const ElementwiseSource source = elementwise_source(group, request.output.dtype, chosen);
+    for (const ElementwiseResult& result : results) result_bytes_.push_back(size_of(result.dtype));
+    const ElementwiseSource source = elementwise_source(group, results, chosen);
     for (const ElementwiseConstant& constant : source.constants)
       write_number(constant.value, constant.dtype, constants_.emplace_back().bytes.data());
     if (count_ == 0) return;
@@ -94,26 +96,7 @@ class ElementwiseKernel final : public Kernel {
   }
 
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
-    if (count_ == 0) return;
-    const bool packs = can_pack(inputs, output);
-    const Walk& walk = packs ? packed_ : single_;
-    std::vector<const void*> arguments;
-    arguments.reserve(2 + 2 * input_bytes_.size() + constants_.size());
-    if (chosen_.flat) {
-      arguments.push_back(&count_);
-    } else {
-      arguments.push_back(&walk.dims);
-      for (const Steps<Index>& steps : walk.steps) arguments.push_back(&steps);
-    }
-    for (std::size_t i = 0; i < input_bytes_.size(); ++i) arguments.push_back(&inputs[i]);
-    arguments.push_back(&output);
-    for (const Constant& constant : constants_) arguments.push_back(constant.bytes.data());
-    const int width = packs ? chosen_.width : 1;
-    const auto items = (static_cast<std::int64_t>(count_) + width - 1) / width;
-    const auto kernel = module_->kernel(packs ? "packed" : "single");
-    check(cudaLaunchKernel(kernel, dim3(blocks_for(items, block_threads)), dim3(block_threads),
-                           const_cast<void**>(arguments.data()), 0, current_launch().stream),
-          "launching an elementwise kernel");
+    launch(inputs, &output);
   }
 
  private:
@@ -125,6 +108,29 @@ class ElementwiseKernel final : public Kernel {
     alignas(8) std::array<std::byte, 8> bytes{};
   };
 
+  void launch(const void* const* inputs, void* const* results) const {
+    if (count_ == 0) return;
+    const bool packs = can_pack(inputs, results);
+    const Walk& walk = packs ? packed_ : single_;
+    std::vector<const void*> arguments;
+    arguments.reserve(1 + 2 * input_bytes_.size() + result_bytes_.size() + constants_.size());
+    if (chosen_.flat) {
+      arguments.push_back(&count_);
+    } else {
+      arguments.push_back(&walk.dims);
+      for (const Steps<Index>& steps : walk.steps) arguments.push_back(&steps);
+    }
+    for (std::size_t i = 0; i < input_bytes_.size(); ++i) arguments.push_back(&inputs[i]);
+    for (std::size_t r = 0; r < result_bytes_.size(); ++r) arguments.push_back(&results[r]);
+    for (const Constant& constant : constants_) arguments.push_back(constant.bytes.data());
+    const int width = packs ? chosen_.width : 1;
+    const auto items = (static_cast<std::int64_t>(count_) + width - 1) / width;
+    const auto kernel = module_->kernel(packs ? "packed" : "single");
+    check(cudaLaunchKernel(kernel, dim3(blocks_for(items, block_threads)), dim3(block_threads),
+                           const_cast<void**>(arguments.data()), 0, current_launch().stream),
+          "launching an elementwise kernel");
+  }
+
   Walk walk_of(const StridedShape& shape, int width) const {
     Walk walk{shape.template device_dims<Index>(width), {}};
     for (std::size_t i = 0; i < input_bytes_.size(); ++i)
@@ -132,9 +138,11 @@ class ElementwiseKernel final : public Kernel {
     return walk;
   }
 
-  bool can_pack(const void* const* inputs, const void* output) const {
+  bool can_pack(const void* const* inputs, void* const* results) const {
     const auto width = static_cast<std::size_t>(chosen_.width);
-    if (width == 1 || !is_aligned(output, width * output_bytes_)) return false;
+    if (width == 1) return false;
+    for (std::size_t r = 0; r < result_bytes_.size(); ++r)
+      if (!is_aligned(results[r], width * result_bytes_[r])) return false;
     for (std::size_t i = 0; i < input_bytes_.size(); ++i)
       if (chosen_.packed[i] && !is_aligned(inputs[i], width * input_bytes_[i])) return false;
     return true;
@@ -142,8 +150,8 @@ class ElementwiseKernel final : public Kernel {
 
   ElementwiseShape chosen_;
   Index count_;
-  std::size_t output_bytes_;
   std::vector<std::size_t> input_bytes_;
+  std::vector<std::size_t> result_bytes_;
   std::vector<Constant> constants_;
   Walk single_;
   Walk packed_;
@@ -152,10 +160,12 @@ class ElementwiseKernel final : public Kernel {
 
 std::unique_ptr<Kernel> prepare(const KernelRequest& request, const ElementwiseGroup& group) {
   const StridedShape shape = shape_of(request);
-  const ElementwiseShape chosen = choose_shape(request, shape, group.instructions.size());
+  const auto last = static_cast<std::uint32_t>(group.inputs.size() + group.instructions.size() - 1);
+  const std::vector<ElementwiseResult> results{{last, request.output.dtype}};
+  const ElementwiseShape chosen = choose_shape(request, shape, results, group.instructions.size());
   if (chosen.large)
-    return std::make_unique<ElementwiseKernel<unsigned long long>>(request, group, shape, chosen);
-  return std::make_unique<ElementwiseKernel<unsigned int>>(request, group, shape, chosen);
+    return std::make_unique<ElementwiseKernel<unsigned long long>>(request, group, results, shape, chosen);
+  return std::make_unique<ElementwiseKernel<unsigned int>>(request, group, results, shape, chosen);
 }
 
 std::unique_ptr<Kernel> prepare_group(const KernelRequest& request) {

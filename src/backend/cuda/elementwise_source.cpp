@@ -52,8 +52,9 @@ std::string_view computed(DType dtype) {
 
 class Writer {
  public:
-  Writer(const ElementwiseGroup& group, DType output, const ElementwiseShape& shape)
-      : group_(group), output_(output), shape_(shape) {}
+  Writer(const ElementwiseGroup& group, std::span<const ElementwiseResult> results,
+         const ElementwiseShape& shape)
+      : group_(group), results_(results), shape_(shape) {}
 
   ElementwiseSource write() {
     std::string body = function();
@@ -70,11 +71,18 @@ class Writer {
  private:
   std::size_t inputs() const { return group_.inputs.size(); }
 
-  /// One part for each input, by a format with its number.
+  /// One part for each input, by its number.
   template <typename F>
   std::string each_input(const F& part) const {
     std::string all;
     for (std::size_t i = 0; i < inputs(); ++i) all += part(i);
+    return all;
+  }
+  /// The same for each result.
+  template <typename F>
+  std::string each_result(const F& part) const {
+    std::string all;
+    for (std::size_t r = 0; r < results_.size(); ++r) all += part(r, stored(results_[r].dtype));
     return all;
   }
   std::string each_constant(std::string_view format) const {
@@ -96,9 +104,11 @@ class Writer {
     std::string parameters = each_input(
         [&](std::size_t i) { return fmt::format("const {} v{}, ", computed(group_.inputs[i]), i); });
     parameters += each_constant("const {} k{}, ");
-    parameters.resize(parameters.size() - std::min<std::size_t>(2, parameters.size()));
-    return fmt::format("__device__ __forceinline__ {} compute({}) {{\n{}  return v{};\n}}\n",
-                       computed(output_), parameters, lines, inputs() + group_.instructions.size() - 1);
+    for (std::size_t r = 0; r < results_.size(); ++r) {
+      parameters += fmt::format("{}{}& r{}", r == 0 ? "" : ", ", computed(results_[r].dtype), r);
+      lines += fmt::format("  r{} = v{};\n", r, results_[r].value);
+    }
+    return fmt::format("__device__ __forceinline__ void compute({}) {{\n{}}}\n", parameters, lines);
   }
 
   std::string instruction(std::size_t i) {
@@ -136,7 +146,8 @@ class Writer {
           each_input([&](std::size_t i) { return ", " + declare("Steps<Index>", fmt::format("s{}", i)); });
     list += each_input(
         [&](std::size_t i) { return fmt::format(", const {}* x{}", stored(group_.inputs[i]), i); });
-    return list + fmt::format(", {}* out", stored(output_)) + each_constant(", const {} k{}");
+    list += each_result([](std::size_t r, auto type) { return fmt::format(", {}* y{}", type, r); });
+    return list + each_constant(", const {} k{}");
   }
   std::string references() const { return parameters("const {}&"); }
 
@@ -148,12 +159,21 @@ class Writer {
       return packs(i) ? fmt::format("read(p{}.at[j]), ", i) : fmt::format("u{}, ", i);
     });
     arguments += each_constant("k{1}, ");
-    arguments.resize(arguments.size() - std::min<std::size_t>(2, arguments.size()));
+    const std::string packs = each_result(
+        [](std::size_t r, auto type) { return fmt::format("    Pack<{}, width> q{};\n", type, r); });
+    std::string declared;
+    std::string filled;
+    for (std::size_t r = 0; r < results_.size(); ++r) {
+      declared += fmt::format("      {} r{};\n", computed(results_[r].dtype), r);
+      filled += fmt::format("      q{0}.at[j] = written<{1}>(r{0});\n", r, stored(results_[r].dtype));
+      arguments += fmt::format("{}r{}", r == 0 ? "" : ", ", r);
+    }
+    const std::string stores = each_result([&](std::size_t r, auto) {
+      return fmt::format("    store_pack(y{0} + {1}, q{0}{2});\n", r, to, shape_.flat ? ", n" : "");
+    });
     return fmt::format(
-        "    Pack<{0}, width> result;\n#pragma unroll\n"
-        "    for (int j = 0; j < width; ++j) result.at[j] = written<{0}>(compute({1}));\n"
-        "    store_pack(out + {2}, result{3});\n",
-        stored(output_), arguments, to, shape_.flat ? ", n" : "");
+        "{}#pragma unroll\n    for (int j = 0; j < width; ++j) {{\n{}      compute({});\n{}    }}\n{}", packs,
+        declared, arguments, filled, stores);
   }
 
   std::string flat_loop() const {
@@ -194,13 +214,14 @@ class Writer {
     std::string arguments = shape_.flat ? "count" : "dims";
     if (!shape_.flat) arguments += each_input([](std::size_t i) { return fmt::format(", s{}", i); });
     arguments += each_input([](std::size_t i) { return fmt::format(", x{}", i); });
+    arguments += each_result([](std::size_t r, auto) { return fmt::format(", y{}", r); });
     return fmt::format(
-        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}) {{\n  run<{}>({}, out{});\n}}\n", name,
+        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}) {{\n  run<{}>({}{});\n}}\n", name,
         parameters(), width, arguments, each_constant(", k{1}"));
   }
 
   const ElementwiseGroup& group_;
-  DType output_;
+  std::span<const ElementwiseResult> results_;
   const ElementwiseShape& shape_;
   ElementwiseSource source_;
 };
@@ -215,9 +236,10 @@ bool has_elementwise_code(std::string_view op, DType operand) {
   return found->domain == Domain::all || operand != DType::bool_;
 }
 
-ElementwiseSource elementwise_source(const ElementwiseGroup& group, DType output,
+ElementwiseSource elementwise_source(const ElementwiseGroup& group,
+                                     std::span<const ElementwiseResult> results,
                                      const ElementwiseShape& shape) {
-  return Writer(group, output, shape).write();
+  return Writer(group, results, shape).write();
 }
 
 }  // namespace wick::cuda

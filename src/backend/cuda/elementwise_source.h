@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,14 +31,21 @@ struct ElementwiseConstant {
   double value = 0;
 };
 
+/// A value of a group that is stored.
+struct ElementwiseResult {
+  std::uint32_t value = 0;
+  DType dtype = DType::f32;
+};
+
 /// A group as CUDA C++, with two kernels: "packed" and "single", which reads one element at a time and takes
 /// any address. Arguments in order: Index count (flat) or Dims<Index>, then a Steps<Index> for each input;
-/// the inputs; the output; the constants. A Dims of "packed" counts packs.
+/// the inputs; the results; the constants. A Dims of "packed" counts packs.
 struct ElementwiseSource {
   std::string text;
   std::vector<ElementwiseConstant> constants;
 };
-ElementwiseSource elementwise_source(const ElementwiseGroup& group, DType output,
+ElementwiseSource elementwise_source(const ElementwiseGroup& group,
+                                     std::span<const ElementwiseResult> results,
                                      const ElementwiseShape& shape);
 
 }  // namespace wick::cuda

@@ -63,7 +63,12 @@ struct ExtremumOf {
   using Total = Wide<T>;
   using Result = T;
 
-  __device__ static Total start() { return largest ? Limits<Total>::low : Limits<Total>::high; }
+  __device__ static Total start() {
+    if constexpr (is_float<Total>)
+      return largest ? -infinity<Total>() : infinity<Total>();
+    else
+      return largest ? Limits<Total>::low : Limits<Total>::high;
+  }
   __device__ static Total of(Wide<T> value, long long) { return value; }
   __device__ static Total combined(Total a, Total b) { return beats<largest>(b, a) ? b : a; }
   template <int width>

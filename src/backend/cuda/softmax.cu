@@ -12,7 +12,7 @@ template <typename T, template <typename> typename Row, bool logarithm>
 __global__ void __launch_bounds__(most_row_threads) softmax_rows(const T* x, T* out, long long rows, int n) {
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     Row<T> row(x + r * n, n);
-    float largest = Limits<float>::low;
+    float largest = -infinity<float>();
     row.each([&](float& v, int) { largest = fmaxf(largest, v); });
     largest = block_max(largest);
     float sum = 0;

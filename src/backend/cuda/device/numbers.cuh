@@ -84,7 +84,7 @@ __device__ __forceinline__ Wide<T> rounded(Wide<T> value) {
   return read(written<T>(value));
 }
 
-/// The smallest and largest number of a computed type; of floats, the infinities.
+/// The smallest and largest number of an integer type.
 template <typename T>
 struct Limits;
 template <>
@@ -107,16 +107,13 @@ struct Limits<long long> {
   static constexpr long long high = 9223372036854775807ll;
   static constexpr long long low = -high - 1;
 };
-template <>
-struct Limits<float> {
-  static constexpr float high = __builtin_huge_valf();
-  static constexpr float low = -high;
-};
-template <>
-struct Limits<double> {
-  static constexpr double high = __builtin_huge_val();
-  static constexpr double low = -high;
-};
+template <typename T>
+__device__ __forceinline__ T infinity() {
+  if constexpr (same_type<T, double>)
+    return __longlong_as_double(0x7FF0000000000000ll);
+  else
+    return __int_as_float(0x7F800000);
+}
 
 /// Between computed types: floats to integers truncate and saturate, NaN gives 0; integers wrap.
 template <typename To, typename From>
