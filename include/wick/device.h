@@ -44,4 +44,9 @@ Device device_from_name(std::string_view name);
 void set_threads(int count);
 int threads();
 
+/// Whether f32 matrix products on a GPU may round their operands to TF32 (10 bits of mantissa), process-wide,
+/// for plans that are made from now on. Off unless the environment has WICK_TF32=1.
+void set_tf32(bool on);
+bool tf32();
+
 }  // namespace wick

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -14,6 +15,10 @@ namespace wick {
 namespace {
 
 std::atomic<int> configured_threads{omp_get_max_threads()};
+std::atomic<bool> tf32_on{[] {
+  const char* wish = std::getenv("WICK_TF32");
+  return wish && std::string_view(wish) == "1";
+}()};
 thread_local int scoped_threads = 0;  // 0: the configured number
 
 /// The value of the first "key : value" line of /proc/cpuinfo with this key; empty when there is none.
@@ -72,6 +77,9 @@ void set_threads(int count) {
 }
 
 int threads() { return scoped_threads != 0 ? scoped_threads : configured_threads.load(); }
+
+void set_tf32(bool on) { tf32_on = on; }
+bool tf32() { return tf32_on; }
 
 void use_configured_threads() noexcept {
   const int count = threads();

@@ -117,6 +117,20 @@ struct LoraAttrs {
   std::int64_t has_bias;
 };
 
+struct LoraProjectionAttrs {
+  double scale;
+  std::int64_t transposed;
+};
+
+struct LoraUpdateAttrs {
+  std::int64_t has_bias;
+  std::int64_t transposed;
+};
+
+struct LoraGradientAttrs {
+  std::int64_t transposed;
+};
+
 struct CrossEntropyAttrs {
   std::int64_t ignore_index;
   double label_smoothing;

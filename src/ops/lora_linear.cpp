@@ -4,6 +4,7 @@
 #include "ops/attributes.h"
 #include "ops/helpers.h"
 #include "ops/linear_shapes.h"
+#include "ops/lora_parts.h"
 #include "wick/error.h"
 #include "wick/ops/linalg.h"
 #include "wick/ops/movement.h"
@@ -46,36 +47,30 @@ Spec infer(InputSpecs inputs, const Attrs& attrs) {
   return output;
 }
 
-/// scale x A^T, in the adapter's dtype. The scale is applied where the rank makes it cheap; forward and
-/// backward record the same nodes, so that they are computed once.
+/// scale x A^T. The scale is applied where the rank makes it cheap; forward and backward record the same
+/// node, so that it is computed once.
 Tensor scaled_projection(const Operands<Tensor>& in, const Attrs& attrs) {
-  return linear(cast_to(in.x, in.a.dtype()), in.a) * attrs.as<LoraAttrs>().scale;
+  return lora_projection(in.x, in.a, attrs.as<LoraAttrs>().scale, false);
 }
 
 Tensor decompose(Inputs inputs, const Attrs& attrs) {
   const Operands<Tensor> in(inputs, attrs);
-  const Tensor base = linear(in.x, in.weight, in.bias.empty() ? Tensor{} : in.bias[0]);
-  return cast_to(base + linear(scaled_projection(in, attrs), in.b), in.x.dtype());
+  return lora_update(in.x, in.weight, in.bias.empty() ? Tensor{} : in.bias[0], scaled_projection(in, attrs),
+                     in.b, false);
 }
 
 std::vector<Tensor> vjp(const VjpArgs& args) {
   const Operands<Tensor> in(args.inputs, args.attrs);
   const std::size_t at_a = args.inputs.size() - 2;
   const std::size_t at_b = at_a + 1;
-  const DType adapter = in.a.dtype();
   const Tensor grad = flat_rows(args.grad);
-  const Tensor adapter_grad = cast_to(grad, adapter);
   std::vector<Tensor> gradients(args.inputs.size());
 
-  if (args.needed[at_b])
-    gradients[at_b] = matmul(transpose(adapter_grad), flat_rows(scaled_projection(in, args.attrs)));
+  if (args.needed[at_b]) gradients[at_b] = lora_gradient(args.grad, scaled_projection(in, args.attrs), false);
   if (args.needed[0] || args.needed[at_a]) {
-    const Tensor inner = matmul(adapter_grad, in.b) * args.attrs.as<LoraAttrs>().scale;
-    if (args.needed[at_a]) gradients[at_a] = matmul(transpose(inner), cast_to(flat_rows(in.x), adapter));
-    if (args.needed[0]) {
-      const Tensor base = matmul(grad, cast_to(in.weight, in.x.dtype()));
-      gradients[0] = reshape(cast_to(base + matmul(inner, in.a), in.x.dtype()), in.x.shape());
-    }
+    const Tensor inner = lora_projection(args.grad, in.b, args.attrs.as<LoraAttrs>().scale, true);
+    if (args.needed[at_a]) gradients[at_a] = lora_gradient(in.x, inner, true);
+    if (args.needed[0]) gradients[0] = lora_update(args.grad, in.weight, {}, inner, in.a, true);
   }
   if (args.needed[1]) gradients[1] = cast_to(matmul(transpose(grad), flat_rows(in.x)), in.weight.dtype());
   if (!in.bias.empty() && args.needed[2]) gradients[2] = cast_to(sum(grad, {0}), in.bias[0].dtype());

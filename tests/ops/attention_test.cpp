@@ -160,6 +160,52 @@ TEST(Attention, TakesTheOffsetAsData) {
   }
 }
 
+TEST(Attention, OfManyQueriesMatchesFloat64) {
+  // Several tiles of queries and keys, the last of each in part, at every width that rows are rounded up to.
+  struct Sizes {
+    Shape q;
+    Shape k;
+  };
+  for (const Sizes& s : {Sizes{{2, 4, 70, 64}, {2, 2, 150, 64}}, Sizes{{1, 2, 130, 128}, {1, 1, 66, 128}},
+                         Sizes{{1, 2, 65, 200}, {1, 2, 97, 200}}, Sizes{{2, 6, 2, 64}, {2, 2, 300, 64}},
+                         Sizes{{1, 7, 1, 128}, {1, 1, 4500, 128}}, Sizes{{1, 3, 40, 72}, {1, 1, 40, 72}}})
+    for (DType dtype : {DType::bf16, DType::f16, DType::f32})
+      for (bool causal : {false, true})
+        for (std::int64_t window : {0, 50}) {
+          const Qkv x = draw(s.q, s.k, dtype);
+          const Tensor q = make_tensor(x.q, dtype);
+          const Tensor k = make_tensor(x.k, dtype);
+          const Tensor v = make_tensor(x.v, dtype);
+          const std::int64_t offset = s.k[2] - s.q[2];
+          const std::string context =
+              fmt::format("{} {} causal {} window {}", name_of(dtype), s.q.str(), causal, window);
+          const Bias visible = by_position(causal, window, offset);
+          expect_close(attention(q, k, v, {.causal = causal, .window = window}),
+                       attend(x.q, x.k, x.v, default_scale(x.q), visible), average_tolerance(dtype), context);
+          // A mask that hides each fifth key from all queries, and all keys from each third query.
+          Array mask{{s.q[2], s.k[2]}, {}};
+          for (std::int64_t i = 0; i < s.q[2]; ++i)
+            for (std::int64_t j = 0; j < s.k[2]; ++j) mask.values.push_back(i % 3 != 1 && j % 5 != 0 ? 1 : 0);
+          const Bias masked = [&](std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t j) {
+            return mask.values[static_cast<std::size_t>(i * s.k[2] + j)] != 0 ? visible(b, h, i, j) : lowest;
+          };
+          expect_close(
+              attention(q, k, v, {.causal = causal, .window = window}, make_tensor(mask, DType::bool_)),
+              attend(x.q, x.k, x.v, default_scale(x.q), masked), average_tolerance(dtype),
+              context + " masked");
+        }
+}
+
+TEST(Attention, MasksOfTheLowestNumberHideNothingFromARowThatHasNoOther) {
+  const Qkv x = draw({1, 2, 20, 64}, {1, 1, 40, 64}, DType::bf16);
+  const Tensor mask = full({20, 40}, static_cast<double>(std::numeric_limits<float>::lowest()), DType::f32);
+  const Tensor out = attention(make_tensor(x.q, DType::bf16), make_tensor(x.k, DType::bf16),
+                               make_tensor(x.v, DType::bf16), {}, mask);
+  // Every score is rounded to the mask: the average of all values.
+  expect_close(out, attend(x.q, x.k, x.v, 0, by_position(false, 0, 0)), average_tolerance(DType::bf16),
+               "lowest");
+}
+
 TEST(Attention, OffsetsBeyondAllKeysDoNotOverflow) {
   const Qkv x = draw({1, 1, 2, 4}, {1, 1, 3, 4}, DType::f32);
   const auto run = [&](std::int64_t offset) {

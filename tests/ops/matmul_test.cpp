@@ -314,6 +314,48 @@ TEST(LoraLinear, KeepsF32AdaptersOnABf16Base) {
   EXPECT_EQ(grad(sum(cast(y, DType::f32)), {ta})[0].dtype(), DType::f32);
 }
 
+TEST(LoraLinear, OfBf16AndItsGradientsMatchFloat64) {
+  struct Sizes {
+    Shape x;
+    std::int64_t out;
+    std::int64_t rank;
+  };
+  for (const Sizes& s : {Sizes{{70, 64}, 136, 8}, Sizes{{3, 5, 72}, 40, 16}, Sizes{{1, 200}, 64, 3},
+                         Sizes{{300, 96}, 104, 40}, Sizes{{2100, 40}, 48, 17}}) {
+    const std::int64_t in = s.x.dim(-1);
+    const auto scaled = [](Array array, double factor, DType dtype) {
+      for (double& x : array.values) x *= factor;
+      return rounded(array, dtype);
+    };
+    const Array x = rounded(draw(s.x, 1), DType::bf16);
+    const Array w = scaled(draw({s.out, in}, 2), 0.1, DType::bf16);
+    const Array bias = rounded(draw({s.out}, 3), DType::bf16);
+    const Array a = scaled(draw({s.rank, in}, 4), 0.1, DType::f32);
+    const Array b = scaled(draw({s.out, s.rank}, 5), 0.1, DType::f32);
+    const Array weights = rounded(draw(s.x.with(-1, s.out), 6), DType::bf16);
+    const auto run = [&](DType activations, DType adapter) {
+      const std::vector<Tensor> wanted{make_tensor(x, activations), make_tensor(a, adapter),
+                                       make_tensor(b, adapter)};
+      const Tensor y = lora_linear(wanted[0], make_tensor(w, activations), make_tensor(bias, activations),
+                                   wanted[1], wanted[2], lora_scale);
+      std::vector<Tensor> results = grad(sum(y * make_tensor(weights, activations)), wanted);
+      results.push_back(y);
+      return results;
+    };
+    const std::vector<Tensor> found = run(DType::bf16, DType::f32);
+    const std::vector<Tensor> exact = run(DType::f64, DType::f64);
+    const std::string context = fmt::format("{} to {} rank {}", s.x.str(), s.out, s.rank);
+    const Tolerance rounded_once = sum_tolerance(DType::bf16);
+    // Sums of up to 2100 terms near 1 of exact 16-bit numbers and f32 ones, of which a kernel may use 16
+    // bits.
+    const Tolerance of_adapter{1e-4, 5e-3};
+    expect_close(found[0], read_tensor(exact[0]), rounded_once, context + ", gradient of x");
+    expect_close(found[1], read_tensor(exact[1]), of_adapter, context + ", gradient of a");
+    expect_close(found[2], read_tensor(exact[2]), of_adapter, context + ", gradient of b");
+    expect_close(found[3], read_tensor(exact[3]), rounded_once, context);
+  }
+}
+
 TEST(LoraLinear, ErrorsNameTheShapes) {
   const Tensor x = zeros({2, 3});
   const Tensor w = zeros({4, 3});

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "backend/cpu/matmul_problem.h"
+#include "backend/matmul_problem.h"
 
 namespace wick {
 

@@ -4,9 +4,9 @@
 
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/matmul_dnnl.h"
-#include "backend/cpu/matmul_problem.h"
 #include "backend/cpu/matmul_rows.h"
 #include "backend/cpu/row_parallel.h"
+#include "backend/matmul_problem.h"
 
 namespace wick {
 namespace {

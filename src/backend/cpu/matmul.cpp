@@ -5,9 +5,9 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/linear.h"
 #include "backend/cpu/matmul_dnnl.h"
-#include "backend/cpu/matmul_problem.h"
 #include "backend/cpu/matmul_rows.h"
 #include "backend/cpu/row_parallel.h"
+#include "backend/matmul_problem.h"
 #include "wick/error.h"
 
 namespace wick {

@@ -3,7 +3,7 @@
 #include <memory>
 #include <optional>
 
-#include "backend/cpu/matmul_problem.h"
+#include "backend/matmul_problem.h"
 
 namespace wick {
 

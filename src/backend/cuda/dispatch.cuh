@@ -57,4 +57,19 @@ decltype(auto) visit_word(std::size_t bytes, const F& f) {
   }
 }
 
+/// Calls f.template operator()<T>() with the 16-bit float type of `dtype`.
+template <typename F>
+decltype(auto) visit_half(DType dtype, const F& f) {
+  if (dtype == DType::f16) return f.template operator()<F16>();
+  return f.template operator()<Bf16>();
+}
+
+/// The same with any float type.
+template <typename F>
+decltype(auto) visit_float(DType dtype, const F& f) {
+  if (dtype == DType::f64) return f.template operator()<double>();
+  if (dtype == DType::f32) return f.template operator()<float>();
+  return visit_half(dtype, f);
+}
+
 }  // namespace wick::cuda

@@ -22,5 +22,8 @@ Entries norm();
 Entries rope();
 Entries cross_entropy();
 bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
+Entries matmul();  // matmul, linear
+Entries attention();
+Entries lora();
 
 }  // namespace wick::cuda::kernels

@@ -21,7 +21,7 @@ class CudaBackend final : public Backend {
     for (kernels::Entries (*list)() :
          {&kernels::elementwise, &kernels::sources, &kernels::movement, &kernels::reduce, &kernels::indexing,
           &kernels::random, &kernels::cumsum, &kernels::sort, &kernels::softmax, &kernels::norm,
-          &kernels::rope, &kernels::cross_entropy})
+          &kernels::rope, &kernels::cross_entropy, &kernels::matmul, &kernels::attention, &kernels::lora})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }

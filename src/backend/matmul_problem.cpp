@@ -1,4 +1,4 @@
-#include "backend/cpu/matmul_problem.h"
+#include "backend/matmul_problem.h"
 
 #include <algorithm>
 

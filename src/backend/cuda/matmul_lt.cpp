@@ -1,0 +1,329 @@
+#include "backend/cuda/matmul_lt.h"
+
+#include <cublasLt.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/cuda/binary_cache.h"
+#include "backend/cuda/check.h"
+#include "backend/cuda/gpu.h"
+#include "backend/cuda/launch.h"
+#include "wick/error.h"
+
+namespace wick::cuda {
+namespace {
+
+void check_lt(cublasStatus_t status, const char* doing) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  throw DeviceError(fmt::format("cuBLASLt failed in {}: {}", doing, cublasLtGetStatusString(status)));
+}
+
+cudaDataType_t data_type(DType dtype) {
+  switch (dtype) {
+    case DType::f16: return CUDA_R_16F;
+    case DType::bf16: return CUDA_R_16BF;
+    case DType::f64: return CUDA_R_64F;
+    default: return CUDA_R_32F;
+  }
+}
+
+/// Everything that decides on an algorithm.
+struct Key {
+  LtProblem problem;
+  std::array<unsigned, 3> alignments;  // of a, b and c, in bytes
+
+  friend auto operator<=>(const Key&, const Key&) = default;
+};
+
+using Choice = std::optional<cublasLtMatmulAlgo_t>;  // nothing: there is no algorithm
+
+/// cuBLASLt on one GPU and what was chosen there.
+struct Library {
+  Library() { check_lt(cublasLtCreate(&handle), "starting"); }
+
+  std::mutex mutex;  // a handle is used by one thread at a time
+  cublasLtHandle_t handle = nullptr;
+  std::map<Key, Choice> choices;
+};
+
+/// That of the current GPU; never destroyed, because the driver may be gone when static objects are.
+Library& library() {
+  static std::mutex mutex;
+  static auto& libraries = *new std::array<std::unique_ptr<Library>, most_gpus>;
+  int device = 0;
+  check(cudaGetDevice(&device), "asking for the current GPU");
+  std::lock_guard lock(mutex);
+  auto& found = libraries[static_cast<std::size_t>(device)];
+  if (!found) found = std::make_unique<Library>();
+  return *found;
+}
+
+/// The largest power of two up to 16 that an address is a multiple of.
+unsigned alignment_of(const void* address) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(address) | 16u;
+  return static_cast<unsigned>(bits & (~bits + 1));
+}
+
+struct Pointers {
+  std::array<unsigned, 3> alignments() const { return {alignment_of(a), alignment_of(b), alignment_of(c)}; }
+
+  const void* a;
+  const void* b;
+  const void* bias;
+  void* c;
+  void* workspace;
+  std::size_t workspace_bytes;
+};
+
+class MatrixLayout {
+ public:
+  MatrixLayout(DType dtype, const LtMatrix& matrix, std::int64_t batch, std::int64_t step) {
+    check_lt(cublasLtMatrixLayoutInit(&layout_, data_type(dtype), static_cast<std::uint64_t>(matrix.rows),
+                                      static_cast<std::uint64_t>(matrix.columns), matrix.stride),
+             "describing a matrix");
+    if (batch == 1) return;
+    const auto count = static_cast<std::int32_t>(batch);
+    set(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, count);
+    set(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, step);
+  }
+  cublasLtMatrixLayout_t get() { return &layout_; }
+
+ private:
+  template <typename T>
+  void set(cublasLtMatrixLayoutAttribute_t attribute, const T& value) {
+    check_lt(cublasLtMatrixLayoutSetAttribute(&layout_, attribute, &value, sizeof value),
+             "describing a matrix");
+  }
+  cublasLtMatrixLayoutOpaque_t layout_{};
+};
+
+/// A problem in cuBLASLt's terms: its left operand is our right one.
+class Descriptors {
+ public:
+  Descriptors(const LtProblem& p, const void* bias)
+      : left_(LtMatrix::of(p.k, p.n, p.b)),
+        right_(LtMatrix::of(p.m, p.k, p.a)),
+        a_(p.input, left_, p.batch, p.b_step),
+        b_(p.input, right_, p.batch, p.a_step),
+        c_(p.output, {p.n, p.m, p.n, false}, p.batch, p.m * p.n),
+        in_f64_(p.input == DType::f64),
+        beta_(p.accumulate ? 1 : 0) {
+    cublasComputeType_t compute = p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    if (in_f64_) compute = CUBLAS_COMPUTE_64F;
+    check_lt(cublasLtMatmulDescInit(&product_, compute, in_f64_ ? CUDA_R_64F : CUDA_R_32F),
+             "describing a product");
+    set(CUBLASLT_MATMUL_DESC_TRANSA, left_.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, right_.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (p.bias) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(p.output));
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    }
+  }
+
+  /// The library's proposals, the best by its own estimate first.
+  std::vector<cublasLtMatmulAlgo_t> proposals(cublasLtHandle_t handle, const Key& key,
+                                              std::size_t workspace) {
+    cublasLtMatmulPreferenceOpaque_t preference{};
+    check_lt(cublasLtMatmulPreferenceInit(&preference), "stating a preference");
+    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+      check_lt(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof value),
+               "stating a preference");
+    };
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(workspace));
+    // Neither sums in place, in the order in which blocks come, nor sums of rounded parts.
+    prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+           static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<std::uint32_t>(key.alignments[1]));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<std::uint32_t>(key.alignments[0]));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<std::uint32_t>(key.alignments[2]));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<std::uint32_t>(key.alignments[2]));
+    std::array<cublasLtMatmulHeuristicResult_t, most_proposals> results{};
+    int found = 0;
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(handle, &product_, a_.get(), b_.get(), c_.get(), c_.get(), &preference,
+                                       most_proposals, results.data(), &found);
+    std::vector<cublasLtMatmulAlgo_t> list;
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return list;
+    check_lt(status, "choosing an algorithm");
+    for (int i = 0; i < found; ++i) {
+      const auto& result = results[static_cast<std::size_t>(i)];
+      if (result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= workspace)
+        list.push_back(result.algo);
+    }
+    return list;
+  }
+
+  /// Whether bytes from a file are an algorithm for this product.
+  bool takes(cublasLtHandle_t handle, std::string_view bytes, const Pointers& p) {
+    cublasLtMatmulAlgo_t algorithm;
+    if (bytes.size() != sizeof algorithm) return false;
+    std::memcpy(&algorithm, bytes.data(), sizeof algorithm);
+    cublasLtMatmulHeuristicResult_t result{};
+    return cublasLtMatmulAlgoCheck(handle, &product_, a_.get(), b_.get(), c_.get(), c_.get(), &algorithm,
+                                   &result) == CUBLAS_STATUS_SUCCESS &&
+           result.workspaceSize <= p.workspace_bytes;
+  }
+
+  cublasStatus_t launch(cublasLtHandle_t handle, const Pointers& p, const cublasLtMatmulAlgo_t& algorithm,
+                        cudaStream_t stream) {
+    const float one = 1;
+    const auto beta = static_cast<float>(beta_);
+    const double one_f64 = 1;
+    return cublasLtMatmul(handle, &product_, in_f64_ ? static_cast<const void*>(&one_f64) : &one, p.b,
+                          a_.get(), p.a, b_.get(), in_f64_ ? static_cast<const void*>(&beta_) : &beta, p.c,
+                          c_.get(), p.c, c_.get(), &algorithm, p.workspace, p.workspace_bytes, stream);
+  }
+
+ private:
+  static constexpr int most_proposals = 8;
+
+  template <typename T>
+  void set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
+    check_lt(cublasLtMatmulDescSetAttribute(&product_, attribute, &value, sizeof value),
+             "describing a product");
+  }
+
+  LtMatrix left_;
+  LtMatrix right_;
+  cublasLtMatmulDescOpaque_t product_{};
+  MatrixLayout a_;
+  MatrixLayout b_;
+  MatrixLayout c_;
+  bool in_f64_;
+  double beta_;
+};
+
+/// Milliseconds of some repetitions, which are replayed as a graph so that launching them does not count;
+/// nothing when the algorithm does not run.
+std::optional<float> measure(Library& library, Descriptors& product, const Pointers& pointers,
+                             const cublasLtMatmulAlgo_t& algorithm, cudaStream_t stream) {
+  constexpr int repetitions = 8;
+  // Once outside of the graph: kernels are loaded then, and what fails does so here.
+  if (product.launch(library.handle, pointers, algorithm, stream) != CUBLAS_STATUS_SUCCESS) return {};
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing a graph");
+  bool launched = true;
+  for (int i = 0; i < repetitions && launched; ++i)
+    launched = product.launch(library.handle, pointers, algorithm, stream) == CUBLAS_STATUS_SUCCESS;
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t replay = nullptr;
+  check(cudaStreamEndCapture(stream, &graph), "capturing a graph");
+  const cudaError_t made = cudaGraphInstantiate(&replay, graph, 0);
+  cudaGraphDestroy(graph);
+  check(made, "instantiating a graph");
+  cudaEvent_t begin = nullptr;
+  cudaEvent_t end = nullptr;
+  check(cudaEventCreate(&begin), "creating an event");
+  check(cudaEventCreate(&end), "creating an event");
+  float best = 0;
+  for (int round = 0; round < 2 && launched; ++round) {
+    check(cudaEventRecord(begin, stream), "recording an event");
+    check(cudaGraphLaunch(replay, stream), "launching a graph");
+    check(cudaEventRecord(end, stream), "recording an event");
+    check(cudaEventSynchronize(end), "measuring a product");
+    float elapsed = 0;
+    check(cudaEventElapsedTime(&elapsed, begin, end), "measuring a product");
+    best = round == 0 ? elapsed : std::min(best, elapsed);
+  }
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  cudaGraphExecDestroy(replay);
+  return launched ? std::optional(best) : std::nullopt;
+}
+
+bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &status), "asking for the state of a stream");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+/// What a choice is kept under on disk: everything that decides on it, and what proposed it.
+std::string name_of_choice(const Key& key) {
+  const LtProblem& p = key.problem;
+  int device = 0;
+  cudaDeviceProp properties{};
+  check(cudaGetDevice(&device), "asking for the current GPU");
+  check(cudaGetDeviceProperties(&properties, device), "asking for the GPU's properties");
+  return fmt::format(
+      "cuBLASLt {} on {}, {}x{}x{} {} to {}, a {} {}, b {} {}, batch {} {} {}, bias {}, accumulate {}, tf32 "
+      "{}, "
+      "aligned to {} {} {}",
+      cublasLtGetVersion(), properties.name, p.m, p.n, p.k, name_of(p.input), name_of(p.output), p.a.row,
+      p.a.column, p.b.row, p.b.column, p.batch, p.a_step, p.b_step, p.bias, p.accumulate, p.tf32,
+      key.alignments[0], key.alignments[1], key.alignments[2]);
+}
+
+/// With `destroys`, c may be overwritten, and the choice is by measurement unless the stream is capturing.
+const Choice& chosen(Library& library, Descriptors& product, const Key& key, const Pointers& pointers,
+                     bool destroys) {
+  const auto known = library.choices.find(key);
+  if (known != library.choices.end()) return known->second;
+  const cudaStream_t stream = current_launch().stream;
+  const auto proposals = product.proposals(library.handle, key, pointers.workspace_bytes);
+  Choice choice;
+  if (!proposals.empty()) choice = proposals.front();
+  if (proposals.size() > 1 && destroys && !is_capturing(stream)) {
+    const std::string name = name_of_choice(key);
+    if (const auto kept = read_cached_binary(name); kept && product.takes(library.handle, *kept, pointers)) {
+      std::memcpy(&*choice, kept->data(), kept->size());
+      return library.choices.emplace(key, choice).first->second;
+    }
+    std::optional<float> best;
+    for (const cublasLtMatmulAlgo_t& algorithm : proposals) {
+      const std::optional<float> time = measure(library, product, pointers, algorithm, stream);
+      if (!time || (best && *time >= *best)) continue;
+      best = time;
+      choice = algorithm;
+    }
+    write_cached_binary(name, {reinterpret_cast<const char*>(&*choice), sizeof *choice});
+  }
+  return library.choices.emplace(key, choice).first->second;
+}
+
+}  // namespace
+
+LtMatrix LtMatrix::of(std::int64_t rows, std::int64_t columns, MatrixStrides strides) {
+  // A row-major matrix is the column-major transposed one, which is what the transposed product takes.
+  if (strides.column == 1) return {columns, rows, strides.row, false};
+  return {rows, columns, strides.column, true};
+}
+
+std::size_t LtMatmul::workspace_bytes() const {
+  // What NVIDIA recommends for Hopper; small products cannot be split into as many parts.
+  constexpr std::size_t most = std::size_t{32} << 20;
+  const auto output = static_cast<std::size_t>(problem_.batch * problem_.m * problem_.n);
+  constexpr std::size_t parts = 16;
+  return std::min(most, std::max<std::size_t>(output * parts * sizeof(float), std::size_t{1} << 20));
+}
+
+void LtMatmul::choose(const void* a, const void* b, const void* bias, void* c, void* workspace) const {
+  Library& lt = library();
+  std::lock_guard lock(lt.mutex);
+  Descriptors product(problem_, bias);
+  const Pointers pointers{a, b, bias, c, workspace, workspace_bytes()};
+  (void)chosen(lt, product, {problem_, pointers.alignments()}, pointers, true);
+}
+
+bool LtMatmul::run(const void* a, const void* b, const void* bias, void* c, void* workspace) const {
+  Library& lt = library();
+  std::lock_guard lock(lt.mutex);
+  Descriptors product(problem_, bias);
+  const Pointers pointers{a, b, bias, c, workspace, workspace_bytes()};
+  const Choice& choice =
+      chosen(lt, product, {problem_, pointers.alignments()}, pointers, !problem_.accumulate);
+  if (!choice) return false;
+  check_lt(product.launch(lt.handle, pointers, *choice, current_launch().stream), "a matrix product");
+  return true;
+}
+
+}  // namespace wick::cuda

@@ -1,0 +1,109 @@
+#include "ops/lora_parts.h"
+
+#include <fmt/format.h>
+
+#include "graph/record.h"
+#include "ops/attributes.h"
+#include "ops/helpers.h"
+#include "ops/linear_shapes.h"
+#include "wick/ops/linalg.h"
+#include "wick/ops/movement.h"
+
+namespace wick {
+namespace {
+
+/// [..., n] for x [..., k] and a matrix [n, k], or [k, n] when `transposed`.
+Shape product_shape(const Shape& x, const Shape& matrix, bool transposed) {
+  return x.with(-1, matrix[transposed ? 1 : 0]);
+}
+
+/// x matrix^T, or x matrix when `transposed`.
+Tensor product(const Tensor& x, const Tensor& matrix, bool transposed) {
+  return transposed ? matmul(x, matrix) : linear(x, matrix);
+}
+
+double product_flops(const Shape& x, const Shape& output) {
+  return 2 * static_cast<double>(output.elements()) * static_cast<double>(x.dim(-1));
+}
+
+const Op projection_op{
+    .name = "lora_projection",
+    .infer = [](InputSpecs in, const Attrs& attrs) -> Spec {
+      const bool transposed = attrs.as<LoraProjectionAttrs>().transposed != 0;
+      return {product_shape(in[0].shape, in[1].shape, transposed), in[1].dtype};
+    },
+    .decompose = [](Inputs in, const Attrs& attrs) -> Tensor {
+      const auto options = attrs.as<LoraProjectionAttrs>();
+      return product(cast_to(in[0], in[1].dtype()), in[1], options.transposed != 0) * options.scale;
+    },
+    .describe =
+        [](const Attrs& attrs) { return fmt::format("scale={}", attrs.as<LoraProjectionAttrs>().scale); },
+    .flops =
+        [](InputSpecs in, const Spec& output, const Attrs&) {
+          return product_flops(in[0].shape, output.shape) + static_cast<double>(output.shape.elements());
+        },
+};
+
+/// Inputs are x, weight, [bias,] t, b.
+const Op update_op{
+    .name = "lora_update",
+    .infer = [](InputSpecs in, const Attrs& attrs) -> Spec {
+      const bool transposed = attrs.as<LoraUpdateAttrs>().transposed != 0;
+      return {product_shape(in[0].shape, in[1].shape, transposed), in[0].dtype};
+    },
+    .decompose = [](Inputs in, const Attrs& attrs) -> Tensor {
+      const auto options = attrs.as<LoraUpdateAttrs>();
+      const Tensor& x = in[0];
+      const bool transposed = options.transposed != 0;
+      const Tensor base = transposed ? matmul(x, cast_to(in[1], x.dtype()))
+                                     : linear(x, in[1], options.has_bias != 0 ? in[2] : Tensor{});
+      const Tensor added = product(in[in.size() - 2], in[in.size() - 1], transposed);
+      return cast_to(base + added, x.dtype());
+    },
+    .flops =
+        [](InputSpecs in, const Spec& output, const Attrs& attrs) {
+          const auto addends =
+              static_cast<double>(output.shape.elements() * (1 + attrs.as<LoraUpdateAttrs>().has_bias));
+          return product_flops(in[0].shape, output.shape) +
+                 product_flops(in[in.size() - 2].shape, output.shape) + addends;
+        },
+};
+
+const Op gradient_op{
+    .name = "lora_gradient",
+    .infer = [](InputSpecs in, const Attrs& attrs) -> Spec {
+      const std::int64_t columns = in[0].shape.dim(-1);
+      const std::int64_t rank = in[1].shape.dim(-1);
+      const bool transposed = attrs.as<LoraGradientAttrs>().transposed != 0;
+      return {transposed ? Shape{rank, columns} : Shape{columns, rank}, in[1].dtype};
+    },
+    .decompose = [](Inputs in, const Attrs& attrs) -> Tensor {
+      const Tensor t = flat_rows(in[1]);
+      const Tensor x = cast_to(flat_rows(in[0]), t.dtype());
+      return attrs.as<LoraGradientAttrs>().transposed != 0 ? matmul(transpose(t), x)
+                                                           : matmul(transpose(x), t);
+    },
+    .flops =
+        [](InputSpecs in, const Spec&, const Attrs&) {
+          return 2 * static_cast<double>(in[0].shape.elements()) * static_cast<double>(in[1].shape.dim(-1));
+        },
+};
+
+}  // namespace
+
+Tensor lora_projection(const Tensor& x, const Tensor& a, double scale, bool transposed) {
+  return record(projection_op, {x, a}, LoraProjectionAttrs{scale, transposed}, SourceLocation{});
+}
+
+Tensor lora_update(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& t,
+                   const Tensor& b, bool transposed) {
+  const LoraUpdateAttrs attrs{bias.defined(), transposed};
+  if (!bias.defined()) return record(update_op, {x, weight, t, b}, attrs, SourceLocation{});
+  return record(update_op, {x, weight, bias, t, b}, attrs, SourceLocation{});
+}
+
+Tensor lora_gradient(const Tensor& x, const Tensor& t, bool transposed) {
+  return record(gradient_op, {x, t}, LoraGradientAttrs{transposed}, SourceLocation{});
+}
+
+}  // namespace wick

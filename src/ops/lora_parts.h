@@ -1,0 +1,20 @@
+#pragma once
+
+#include "graph/op.h"
+
+// What lora_linear and its gradient are made of: composites that a backend may have kernels for which neither
+// widen the activations nor pass over them more often than once. `t` is [..., rank] in the adapter's dtype.
+namespace wick {
+
+/// scale x a^T: x [..., in], a [rank, in], or [in, rank] when `transposed`.
+Tensor lora_projection(const Tensor& x, const Tensor& a, double scale, bool transposed);
+
+/// x weight^T + bias + t b^T in x's dtype: weight [out, in], bias [out] or empty, b [out, rank]; when
+/// `transposed`, weight is [in, out] and b [rank, out].
+Tensor lora_update(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& t,
+                   const Tensor& b, bool transposed);
+
+/// x^T t over all rows in t's dtype, [in, rank], or [rank, in] when `transposed`.
+Tensor lora_gradient(const Tensor& x, const Tensor& t, bool transposed);
+
+}  // namespace wick
