@@ -44,8 +44,9 @@ class Matcher {
   bool solve(const Goal* goal) {
     if (!goal) return true;
     const Body& body = goal->pattern->body();
-    for (const Found::Binding& bound : bindings_)
-      if (bound.pattern == &body) return bound.node == goal->node && solve(goal->next);
+    if (!body.value)
+      for (const Found::Binding& bound : bindings_)
+        if (bound.pattern == &body) return bound.node == goal->node && solve(goal->next);
     const std::size_t before = bindings_.size();
     bindings_.push_back({&body, goal->node});
     if (holds(body, *goal)) return true;

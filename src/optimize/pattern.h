@@ -42,7 +42,7 @@ struct Pattern::Body {
 Pattern any(Pattern::Condition condition);
 /// A tensor whose elements all are one number known from the graph's structure.
 Pattern number();
-/// The same of this value; -0 and 0 differ.
+/// The same of this value, of which there may be several nodes; -0 and 0 differ.
 Pattern number(double value);
 /// A node of this op. The operands of add, mul, minimum, maximum, equal, not_equal, logical_and and
 /// logical_or may come in either order.

@@ -15,6 +15,7 @@
 #include "optimize/lower.h"
 #include "optimize/pass_selection.h"
 #include "optimize/print.h"
+#include "optimize/recognize.h"
 #include "optimize/schedule.h"
 #include "optimize/share_loss.h"
 #include "optimize/simplify.h"
@@ -25,6 +26,9 @@ namespace wick {
 namespace {
 
 constexpr std::array passes{
+    Pass{"common-subexpressions", &eliminate_common_subexpressions},
+    Pass{"simplify", &simplify},
+    Pass{"recognize", &recognize},
     Pass{"share-loss", &share_loss},
     Pass{"lower", &lower, true},
     Pass{"fold-constants", &fold_constants},
