@@ -27,7 +27,8 @@ struct KernelRequest {
   const Attrs& attrs;
   std::span<const Slot> inputs;
   Slot output;
-  const ElementwiseGroup* group = nullptr;  ///< of an elementwise_group
+  /// Of an elementwise_group. `output` is its first result; the others have the same shape.
+  const ElementwiseGroup* group = nullptr;
 };
 
 /// A prepared kernel: what depends on shapes and layouts was done once. `run` is const and thread-safe; it
@@ -37,6 +38,10 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual void run(const void* const* inputs, void* output, void* scratch) const = 0;
+  /// Runs the kernel of an elementwise_group of several results; those of other ops never get this call.
+  virtual void run_group(const void* const* inputs, void* const* outputs) const {
+    run(inputs, outputs[0], nullptr);
+  }
   virtual std::size_t scratch_bytes() const { return 0; }
 };
 
@@ -76,6 +81,8 @@ class Backend {
   virtual const KernelEntry* find(const Op& op) const = 0;
   /// Whether an elementwise op on these dtypes can be part of an elementwise_group.
   virtual bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const = 0;
+  /// How many results an elementwise_group may have.
+  virtual std::size_t most_group_results() const { return 1; }
   /// Uninitialised memory. Throws MemoryError that states the bytes asked for and those held.
   virtual std::shared_ptr<Storage> allocate(std::size_t bytes) const = 0;
   /// Copies between the host's memory and this backend's; returns when the copy is done.

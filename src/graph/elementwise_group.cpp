@@ -1,5 +1,7 @@
 #include "graph/elementwise_group.h"
 
+#include <string>
+
 namespace wick {
 
 std::vector<std::uint32_t> ElementwiseGroup::last_uses() const {
@@ -19,6 +21,19 @@ std::size_t ElementwiseGroup::constants() const {
 
 const Op& elementwise_group_op() {
   static constexpr Op op{.name = "elementwise_group", .elementwise = true};
+  return op;
+}
+
+const Op& pick_op() {
+  static constexpr Op op{
+      .name = "pick",
+      .infer = [](InputSpecs inputs, const Attrs& attrs) -> Spec {
+        return {inputs[0].shape, static_cast<DType>(attrs.as<PickAttrs>().dtype)};
+      },
+      .describe = [](const Attrs& attrs) -> std::string {
+        return "result " + std::to_string(attrs.as<PickAttrs>().result);
+      },
+  };
   return op;
 }
 

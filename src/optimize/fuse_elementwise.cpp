@@ -201,6 +201,7 @@ class Fusion {
     };
     for (std::uint32_t constant : members.constants) instruct(constant);
     for (auto member = members.nodes.rbegin(); member != members.nodes.rend(); ++member) instruct(*member);
+    group->results = {values - 1};
     node.group = std::move(group);
     return node;
   }

@@ -13,6 +13,7 @@
 #include "optimize/fold_constants.h"
 #include "optimize/fuse_elementwise.h"
 #include "optimize/lower.h"
+#include "optimize/merge_groups.h"
 #include "optimize/pass_selection.h"
 #include "optimize/print.h"
 #include "optimize/recognize.h"
@@ -38,6 +39,7 @@ constexpr std::array passes{
     Pass{"sink-transposes", &sink_transposes},
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{.name = "fuse-elementwise", .run = &fuse_elementwise, .joins = true},
+    Pass{.name = "merge-groups", .run = &merge_groups, .joins = true},
     Pass{"schedule", &schedule},
 };
 static_assert(passes.size() <= 64, "the set of disabled passes is kept in 64 bits");

@@ -8,6 +8,22 @@
 
 namespace wick {
 
+namespace {
+
+std::byte* resolve(const Address& a, std::span<std::byte* const> bases) { return bases[a.base] + a.offset; }
+
+void run_kernel(const Step& step, const void* const* inputs, std::span<std::byte* const> bases) {
+  if (step.more_outputs.empty()) {
+    step.kernel->run(inputs, resolve(step.output, bases), resolve(step.scratch, bases));
+    return;
+  }
+  SmallVector<void*, 4> outputs{resolve(step.output, bases)};
+  for (const Address& output : step.more_outputs) outputs.push_back(resolve(output, bases));
+  step.kernel->run_group(inputs, outputs.data());
+}
+
+}  // namespace
+
 std::uint64_t Plan::peak_bytes() const noexcept {
   return std::accumulate(result_bytes.begin(), result_bytes.end(), arena_bytes);
 }
@@ -18,7 +34,6 @@ std::uint64_t Plan::own_bytes() const noexcept {
 }
 
 void Plan::run(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers) const {
-  const auto resolve = [&](const Address& a) -> std::byte* { return bases[a.base] + a.offset; };
   if (program) return run_program(bases);
   std::array<const void*, 8> few;
   std::vector<const void*> many;
@@ -29,14 +44,14 @@ void Plan::run(std::span<std::byte* const> bases, std::span<StepWatcher* const> 
       many.resize(step.inputs.size());
       inputs = many.data();
     }
-    for (std::size_t i = 0; i < step.inputs.size(); ++i) inputs[i] = resolve(step.inputs[i]);
+    for (std::size_t i = 0; i < step.inputs.size(); ++i) inputs[i] = resolve(step.inputs[i], bases);
     for (StepWatcher* watcher : watchers) watcher->begin_step(s);
     try {
-      step.kernel->run(inputs, resolve(step.output), resolve(step.scratch));
+      run_kernel(step, inputs, bases);
     } catch (const ArgumentError&) {
       rethrow(s, std::current_exception());
     }
-    for (StepWatcher* watcher : watchers) watcher->end_step(s, resolve(step.output));
+    for (StepWatcher* watcher : watchers) watcher->end_step(s, resolve(step.output, bases));
   }
 }
 

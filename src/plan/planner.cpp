@@ -39,8 +39,8 @@ struct Buffer {
 
 struct DraftStep {
   const KernelEntry* entry = nullptr;
-  SmallVector<std::uint32_t, 3> inputs;  // positions in `places_`
-  std::uint32_t output = 0;              // buffer
+  SmallVector<std::uint32_t, 3> inputs;   // positions in `places_`
+  SmallVector<std::uint32_t, 3> outputs;  // buffers
 };
 
 bool is_matrix(const Layout& layout) {
@@ -126,7 +126,9 @@ class Planner {
     contiguous_.assign(count, none);
     for (std::uint32_t i = 0; i < count; ++i) {
       const GraphNode& node = graph().nodes[i];
-      if (!node.op) {
+      if (node.op == &pick_op()) {
+        places_[i] = {{false, result_buffer(i)}, Layout::contiguous(node.spec.shape)};
+      } else if (!node.op) {
         places_[i] = {{true, node.leaf}, graph().leaves[node.leaf].layout};
       } else if (node.op->view) {
         place_view(i);
@@ -134,6 +136,12 @@ class Planner {
         place_step(i);
       }
     }
+  }
+
+  /// The buffer of a `pick`: results behind the first have those behind the first one's.
+  std::uint32_t result_buffer(std::uint32_t pick) {
+    const GraphNode& node = graph().nodes[pick];
+    return places_[node.inputs[0]].root.id + static_cast<std::uint32_t>(node.attrs.as<PickAttrs>().result);
   }
 
   void place_view(std::uint32_t i) {
@@ -182,9 +190,9 @@ class Planner {
     for (std::uint32_t input : node.inputs)
       inputs.push_back(entry && accepts(entry->layouts, places_[input].layout) ? input
                                                                                : contiguous(input, i));
+    const auto first_buffer = static_cast<std::uint32_t>(buffers_.size());
     add_step(*node.op, node.attrs, inputs, node.spec, i, node.group.get());
-    places_[i] = {{false, static_cast<std::uint32_t>(buffers_.size() - 1)},
-                  Layout::contiguous(node.spec.shape)};
+    places_[i] = {{false, first_buffer}, Layout::contiguous(node.spec.shape)};
   }
 
   void add_step(const Op& op, const Attrs& attrs, SmallVector<std::uint32_t, 3> inputs, const Spec& spec,
@@ -207,12 +215,20 @@ class Planner {
     plan_->steps.push_back(std::move(step));
     for (std::uint32_t input : inputs)
       if (!places_[input].root.is_leaf) buffers_[places_[input].root.id].last_step = number;
+    drafts_.push_back({entry, std::move(inputs), {}});
+    add_output(spec);
+    for (std::size_t r = 1; group && r < group->results.size(); ++r)
+      add_output({spec.shape, group->dtype_of(group->results[r])});
+  }
+
+  /// A buffer for a result of the last step.
+  void add_output(const Spec& spec) {
     Buffer buffer;
     buffer.dtype = spec.dtype;
     buffer.bytes = static_cast<std::uint64_t>(spec.shape.elements()) * size_of(spec.dtype);
-    buffer.first_step = buffer.last_step = number;
+    buffer.first_step = buffer.last_step = static_cast<std::uint32_t>(drafts_.size() - 1);
+    drafts_.back().outputs.push_back(static_cast<std::uint32_t>(buffers_.size()));
     buffers_.push_back(buffer);
-    drafts_.push_back({entry, std::move(inputs), static_cast<std::uint32_t>(buffers_.size() - 1)});
   }
 
   void mark_results() {
@@ -236,11 +252,10 @@ class Planner {
   }
 
   /// Whether input `k` of step `s` is read for the last time there, wholly and by nobody else, so that the
-  /// output may overwrite it.
-  bool can_overwrite(std::uint32_t s, std::size_t k) {
+  /// result in `target` may overwrite it.
+  bool can_overwrite(std::uint32_t s, std::size_t k, const Buffer& target) {
     const DraftStep& draft = drafts_[s];
     const Place& place = places_[draft.inputs[k]];
-    const Buffer& target = buffers_[draft.output];
     const auto bytes =
         static_cast<std::uint64_t>(place.layout.shape.elements()) * size_of(dtype_of_place(draft.inputs[k]));
     if (bytes != target.bytes || bytes == 0 || !place.layout.is_contiguous() || place.layout.offset != 0)
@@ -248,10 +263,7 @@ class Planner {
     if (dtype_of_place(draft.inputs[k]) != target.dtype) return false;
     for (std::size_t j = 0; j < draft.inputs.size(); ++j) {
       const Place& other = places_[draft.inputs[j]];
-      const bool shares =
-          other.root == place.root || (!other.root.is_leaf && !place.root.is_leaf &&
-                                       representative(other.root.id) == representative(place.root.id));
-      if (j != k && shares &&
+      if (j != k && share_memory(other.root, place.root) &&
           !(other.layout.is_contiguous() && other.layout.offset == 0 &&
             other.layout.shape == place.layout.shape))
         return false;
@@ -268,21 +280,32 @@ class Planner {
     for (std::uint32_t s = 0; s < drafts_.size(); ++s) {
       const DraftStep& draft = drafts_[s];
       if (!draft.entry->in_place) continue;
-      for (std::size_t k = 0; k < draft.inputs.size(); ++k) {
-        if (!can_overwrite(s, k)) continue;
+      std::vector<char> taken(draft.inputs.size(), 0);
+      for (std::uint32_t output : draft.outputs) {
+        std::size_t k = 0;
+        while (k < draft.inputs.size() && (taken[k] || !can_overwrite(s, k, buffers_[output]))) ++k;
+        if (k == draft.inputs.size()) continue;
         const Root root = places_[draft.inputs[k]].root;
-        Buffer& target = buffers_[draft.output];
-        if (root.is_leaf) {
-          target.leaf = root.id;
-        } else {
-          const std::uint32_t donor = representative(root.id);
-          target.merged = donor;
-          buffers_[donor].last_step = std::max(buffers_[donor].last_step, target.last_step);
-          if (target.is_result) buffers_[donor].is_result = true;
-        }
-        break;
+        for (std::size_t j = 0; j < draft.inputs.size(); ++j)
+          if (share_memory(places_[draft.inputs[j]].root, root)) taken[j] = 1;
+        take_place_of(root, buffers_[output]);
       }
     }
+  }
+
+  bool share_memory(const Root& a, const Root& b) const {
+    return a == b || (!a.is_leaf && !b.is_leaf && representative(a.id) == representative(b.id));
+  }
+
+  void take_place_of(const Root& root, Buffer& target) {
+    if (root.is_leaf) {
+      target.leaf = root.id;
+      return;
+    }
+    const std::uint32_t donor = representative(root.id);
+    target.merged = donor;
+    buffers_[donor].last_step = std::max(buffers_[donor].last_step, target.last_step);
+    if (target.is_result) buffers_[donor].is_result = true;
   }
 
   void assign_memory() {
@@ -301,9 +324,11 @@ class Planner {
     }
     for (std::uint32_t s = 0; s < drafts_.size(); ++s) {
       const std::uint64_t scratch = plan_->steps[s].kernel->scratch_bytes();
-      Buffer& output = buffers_[drafts_[s].output];
-      if (output.merged == none && output.leaf == none && !output.is_result)
-        output.offset = arena.allocate(output.bytes);
+      for (std::uint32_t b : drafts_[s].outputs) {
+        Buffer& output = buffers_[b];
+        if (output.merged == none && output.leaf == none && !output.is_result)
+          output.offset = arena.allocate(output.bytes);
+      }
       if (scratch > 0) {
         plan_->steps[s].scratch = {0, arena.allocate(scratch)};
         arena.release(plan_->steps[s].scratch.offset, scratch);
@@ -331,7 +356,10 @@ class Planner {
       Step& step = plan_->steps[s];
       for (std::uint32_t input : drafts_[s].inputs)
         step.inputs.push_back(address_of(places_[input], dtype_of_place(input)));
-      step.output = address_of({{false, drafts_[s].output}, {}}, DType::u8);
+      const auto& outputs = drafts_[s].outputs;
+      step.output = address_of({{false, outputs[0]}, {}}, DType::u8);
+      for (std::size_t r = 1; r < outputs.size(); ++r)
+        step.more_outputs.push_back(address_of({{false, outputs[r]}, {}}, DType::u8));
     }
     for (std::uint32_t o : output_places_)
       plan_->outputs.push_back({address_of({places_[o].root, {}}, DType::u8).base, places_[o].layout});

@@ -1,5 +1,6 @@
 #include "graph/elementwise_group.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -49,7 +50,8 @@ class Emitter {
     first_computed_ = group_.inputs.size() + constants;
     for (std::uint32_t i = 0; i < constants; ++i) constant(i);
     for (std::uint32_t i = constants; i < group_.instructions.size(); ++i) instruction(i);
-    program_.stores.push_back({register_of_.back(), 0});
+    for (std::uint32_t r = 0; r < group_.results.size(); ++r)
+      program_.stores.push_back({register_of_[group_.results[r]], static_cast<std::uint8_t>(r)});
     return std::move(program_);
   }
 
@@ -84,11 +86,16 @@ class Emitter {
     return program_.add_register(type);
   }
 
-  /// Frees the registers of values read for the last time by instruction `i`. Those of inputs and constants
-  /// are not used again: tiles of inputs may lie in the caller's memory, and constants serve every tile.
+  /// Frees the registers of values read for the last time by instruction `i`. Those of inputs, constants and
+  /// results are not used again: tiles of inputs may lie in the caller's memory, constants serve every tile,
+  /// and results are stored in the end.
   void release_after(std::uint32_t i) {
     for (std::size_t v = first_computed_; v < group_.inputs.size() + i; ++v)
-      if (last_use_[v] == i) free_.push_back(register_of_[v]);
+      if (last_use_[v] == i && !is_result(static_cast<std::uint32_t>(v))) free_.push_back(register_of_[v]);
+  }
+
+  bool is_result(std::uint32_t value) const {
+    return std::find(group_.results.begin(), group_.results.end(), value) != group_.results.end();
   }
 
   const ElementwiseGroup& group_;
@@ -101,7 +108,10 @@ class Emitter {
 
 std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
   const ElementwiseProgram program = Emitter(*request.group).emit();
-  return std::make_unique<ElementwiseKernel>(program, request.inputs, std::span(&request.output, 1));
+  std::vector<Slot> outputs;
+  for (std::uint32_t result : request.group->results)
+    outputs.push_back({request.group->dtype_of(result), request.output.layout});
+  return std::make_unique<ElementwiseKernel>(program, request.inputs, outputs);
 }
 
 constexpr std::array entries{KernelEntry{"elementwise_group", prepare, InputLayouts::strided, true}};

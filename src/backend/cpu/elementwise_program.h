@@ -15,7 +15,7 @@ namespace wick {
 /// loaded into registers (broadcast to the output's shape), instructions work on registers, results are
 /// stored. A single op is a program of one instruction; a fused group passes over memory once.
 struct ElementwiseProgram {
-  static constexpr std::size_t max_registers = 16;
+  static constexpr std::size_t max_registers = 24;
   using Register = std::uint8_t;
 
   /// `target`, which no instruction writes, takes input number `input` (an index into the slots given to the
@@ -60,6 +60,7 @@ class ElementwiseKernel final : public Kernel {
     run(inputs, &output);
   }
   void run(const void* const* inputs, void* const* outputs) const;
+  void run_group(const void* const* inputs, void* const* outputs) const override { run(inputs, outputs); }
 
  private:
   using Register = ElementwiseProgram::Register;

@@ -25,6 +25,7 @@ class CpuBackend final : public Backend {
   bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const override {
     return cpu_kernels::can_group(op, inputs, output);
   }
+  std::size_t most_group_results() const override { return 4; }
   std::shared_ptr<Storage> allocate(std::size_t bytes) const override { return allocate_host(bytes); }
   void upload(const void* host, std::byte* to, std::size_t bytes) const override {
     if (bytes > 0) std::memcpy(to, host, bytes);
