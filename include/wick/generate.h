@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "wick/explain.h"
 #include "wick/lora.h"
 #include "wick/model.h"
 #include "wick/sampler.h"
@@ -52,5 +53,11 @@ Generation generate(const Model& model, const Tokenizer& tokenizer,
 Generation generate(const Model& model, const Tokenizer& tokenizer, const std::string& prompt,
                     const GenerateOptions& options, const LoraAdapter* adapter = nullptr,
                     const TokenCallback& callback = {});
+
+/// What generation computes when it feeds `length` ids to each of `rows` rows behind `cached` positions: a
+/// prompt, or with length 1 a decoding step. Nothing is computed, so that a `Model::blank` will do. Throws
+/// ArgumentError when the model has not as many positions.
+Explanation explain_forward(const Model& model, const LoraAdapter* adapter, std::int64_t rows,
+                            std::int64_t length, std::int64_t cached);
 
 }  // namespace wick

@@ -59,6 +59,10 @@ class Model {
   static Model random(const ModelConfig& config, std::uint64_t seed, DType dtype = DType::f32,
                       Device device = cpu);
 
+  /// Parameters of the right shapes that read as zeros (on the CPU; elsewhere they hold anything): for
+  /// `explain`. On the CPU they take address space, and memory only where somebody writes.
+  static Model blank(const ModelConfig& config, DType dtype = DType::f32, Device device = cpu);
+
   const ModelConfig& config() const noexcept { return config_; }
   DType dtype() const noexcept { return dtype_; }
   Device device() const noexcept { return device_; }

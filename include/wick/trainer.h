@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "wick/dataset.h"
+#include "wick/explain.h"
 #include "wick/lora.h"
 #include "wick/model.h"
 #include "wick/optimizer.h"
@@ -97,6 +98,13 @@ struct TrainCallbacks {
 /// without targets.
 TrainResult train(Model& model, LoraAdapter* adapter, const Dataset& data, const Dataset* valid,
                   const TrainOptions& options, const TrainCallbacks& callbacks = {});
+
+/// What an optimizer step computes on a batch of `rows` full rows of `length` tokens; nothing is computed, so
+/// that a `Model::blank` will do. `adapter` is trained, or with options.full (and no adapter) the model. Of
+/// the options those of the step count: adamw, max_grad_norm, label_smoothing, full. Throws ArgumentError for
+/// rows and lengths that the model does not take, and as `train` does.
+Explanation explain_train_step(Model model, std::optional<LoraAdapter> adapter, const TrainOptions& options,
+                               std::int64_t rows, std::int64_t length);
 
 /// Loss of a model on a dataset: mean negative log likelihood over all targets, summed in f64.
 struct EvalResult {

@@ -6,6 +6,7 @@
 #include "wick/dtype.h"
 #include "wick/error.h"
 #include "wick/eval.h"
+#include "wick/explain.h"
 #include "wick/generate.h"
 #include "wick/grad.h"
 #include "wick/lora.h"

@@ -11,6 +11,7 @@ void add_eval(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_merge(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_explain(CLI::App& app);
 void add_devices(CLI::App& app);
 void add_completion(CLI::App& app);
 void add_man_page(CLI::App& app);

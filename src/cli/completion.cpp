@@ -143,7 +143,7 @@ std::string man_page(const CLI::App& app) {
   page +=
       ".SH EXIT STATUS\n0 when the work was done, 1 after an error, 2 when the command line was wrong.\n"
       ".SH ENVIRONMENT\n.TP\n\\fBOMP_NUM_THREADS\\fR\nThreads to compute with, where \\-\\-threads is not "
-      "given.";
+      "given.\n.TP\n\\fBWICK_CHECK_NUMERICS\\fR\nIf 1, as \\-\\-check\\-numerics.";
   return page;
 }
 

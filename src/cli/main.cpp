@@ -21,8 +21,8 @@ int main(int argc, char** argv) {
       "  wick generate --model models/base --adapter runs/first --prompt \"Once upon a time\"\n"
       "`wick COMMAND --help` explains a command.");
   using namespace wick::cli;
-  for (auto add : {add_train, add_generate, add_eval, add_tokenize, add_merge, add_inspect, add_devices,
-                   add_completion, add_man_page})
+  for (auto add : {add_train, add_generate, add_eval, add_tokenize, add_merge, add_inspect, add_explain,
+                   add_devices, add_completion, add_man_page})
     add(app);
   wick::exit_when_a_mapped_file_shrinks();
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of write, with a message

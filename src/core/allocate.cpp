@@ -1,7 +1,9 @@
 #include "core/allocate.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "core/block_cache.h"
@@ -34,6 +36,15 @@ std::shared_ptr<Storage> allocate_host(std::size_t bytes) {
   while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
   }
   return std::make_shared<Storage>(data, bytes, &free_host);
+}
+
+std::shared_ptr<Storage> reserve_host(std::size_t bytes) {
+  const std::size_t mapped = std::max<std::size_t>(bytes, 1);
+  void* data =
+      mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) throw MemoryError(fmt::format("cannot reserve {} bytes of address space", bytes));
+  return std::make_shared<Storage>(data, mapped,
+                                   [](void* memory, std::size_t size) noexcept { munmap(memory, size); });
 }
 
 std::uint64_t held_bytes() noexcept { return held.load(std::memory_order_relaxed); }

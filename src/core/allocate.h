@@ -14,6 +14,9 @@ inline constexpr std::size_t allocation_alignment = 64;
 /// Uninitialised host memory. Throws MemoryError that states the bytes asked for and those held already.
 std::shared_ptr<Storage> allocate_host(std::size_t bytes);
 
+/// Zeros that take address space only, until they are written; not counted below. Throws MemoryError.
+std::shared_ptr<Storage> reserve_host(std::size_t bytes);
+
 /// Bytes that `allocate_host` gave out and nobody returned, and their maximum since the last reset.
 std::uint64_t held_bytes() noexcept;
 std::uint64_t peak_held_bytes() noexcept;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/buckets.h"
+#include "generate/feed.h"
 #include "generate/stop_matcher.h"
 #include "wick/error.h"
 #include "wick/eval.h"
@@ -43,33 +44,15 @@ class Session {
   Session(const Model& model, const LoraAdapter* adapter, std::int64_t capacity)
       : model_(model), adapter_(adapter), cache_(model.make_cache(1, capacity)) {}
 
-  /// What follows the ids that were fed; perhaps still being computed.
-  struct Step {
-    Tensor logits;     ///< f32 [vocab]
-    Tensor likeliest;  ///< the id with the highest logit, i32 [1, 1]
-  };
-
   /// Submits ids [1, length], the last `padding` of which are none.
-  Step feed(const Tensor& ids, std::int64_t padding = 0) {
-    ModelInput input;
-    input.ids = ids;
-    input.padding = padding;
-    input.cache = &cache_;
-    input.adapter = adapter_;
-    input.last_only = true;
-    const Tensor logits = reshape(cast(model_.forward(input), DType::f32), {model_.config().vocab_size});
-    Step step{logits, reshape(cast(argmax(logits), DType::i32), {1, 1})};
-    std::vector<Tensor> outputs{step.logits, step.likeliest};
-    for (const KvCache::Layer& layer : cache_.layers) {
-      outputs.push_back(layer.k);
-      outputs.push_back(layer.v);
-    }
-    eval_async(outputs, History::drop);
-    return step;
+  Fed feed(const Tensor& ids, std::int64_t padding = 0) {
+    Fed fed = record_feed(model_, adapter_, cache_, ids, padding);
+    eval_async(fed.outputs(cache_), History::drop);
+    return fed;
   }
 
   /// Submits a prompt, padded to one of few lengths, so that few plans are made.
-  Step feed_prompt(std::vector<std::int32_t> ids) {
+  Fed feed_prompt(std::vector<std::int32_t> ids) {
     const auto length = static_cast<std::int64_t>(ids.size());
     const std::int64_t padded = padded_length(model_.config(), length);
     ids.resize(static_cast<std::size_t>(padded), 0);
@@ -121,12 +104,12 @@ Generation generate(const Model& model, const Tokenizer& tokenizer,
   Clock::time_point decode_start;
   Session session(model, adapter,
                   std::max(prompt_length + most, Session::padded_length(model.config(), prompt_length)));
-  std::optional<Session::Step> step = session.feed_prompt(prompt_ids);
+  std::optional<Fed> step = session.feed_prompt(prompt_ids);
   std::vector<float> logits(static_cast<std::size_t>(model.config().vocab_size));
   std::vector<std::int32_t> history = prompt_ids;
   while (result.finish_reason.empty()) {
     const bool may_go_on = static_cast<std::int64_t>(result.ids.size()) + 1 < most;
-    std::optional<Session::Step> next;
+    std::optional<Fed> next;
     if (greedy && may_go_on) next = session.feed(step->likeliest);
     step->logits.copy_bytes(std::as_writable_bytes(std::span(logits)));
     if (result.ids.empty()) {

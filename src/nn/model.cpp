@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <mutex>
 
+#include "backend/backend.h"
+#include "core/allocate.h"
 #include "core/buckets.h"
+#include "graph/node.h"
 #include "io/atomic_file.h"
 #include "nn/decoder.h"
 #include "nn/parameters.h"
@@ -113,6 +116,17 @@ Model Model::random(const ModelConfig& config, std::uint64_t seed, DType dtype, 
   }
   eval(all, History::drop);
   for (auto& [name, value] : model.parameters_) value = value.to(device);
+  return model;
+}
+
+Model Model::blank(const ModelConfig& config, DType dtype, Device device) {
+  Model model(config, dtype, device);
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    const std::size_t bytes = static_cast<std::size_t>(spec.shape.elements()) * size_of(dtype);
+    auto storage = device == cpu ? reserve_host(bytes) : backend_for(device).allocate(bytes);
+    model.parameters_[spec.name] =
+        Tensor(Node::make_data({std::move(storage), Layout::contiguous(spec.shape), nullptr}, dtype, device));
+  }
   return model;
 }
 

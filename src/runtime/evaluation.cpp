@@ -155,9 +155,7 @@ void BoundEvaluation::run(std::span<std::byte* const> bases) const {
   std::optional<ProfileWatcher> profile;
   if (trace::active()) watchers.push_back(&profile.emplace(plan_));
   std::optional<NumericWatcher> numbers;
-  if (checked_)
-    watchers.push_back(
-        &numbers.emplace(*plan_, std::vector<const std::byte*>(leaf_data_.begin(), leaf_data_.end())));
+  if (checked_) watchers.push_back(&numbers.emplace(*plan_, bases));
   plan_->run(bases, {watchers.data(), watchers.size()});
 }
 

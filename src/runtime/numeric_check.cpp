@@ -98,7 +98,7 @@ std::uint32_t viewed(const Graph& graph, std::uint32_t node) {
 
 }  // namespace
 
-NumericWatcher::NumericWatcher(const Plan& plan, std::span<const std::byte* const> leaves)
+NumericWatcher::NumericWatcher(const Plan& plan, std::span<std::byte* const> bases)
     : plan_(plan), ranges_(plan.graph.nodes.size()) {
   const auto& nodes = plan.graph.nodes;
   std::vector<char> read(nodes.size(), 0);
@@ -107,8 +107,9 @@ NumericWatcher::NumericWatcher(const Plan& plan, std::span<const std::byte* cons
       if (nodes[input].op || read[input]) continue;
       read[input] = 1;
       const GraphLeaf& leaf = plan.graph.leaves[nodes[input].leaf];
-      ranges_[input] = range_of_data(leaves[nodes[input].leaf], leaf.layout, nodes[input].spec.dtype);
-      if (ranges_[input].nans > 0)
+      const std::byte* data = bases[plan.leaf_base(nodes[input].leaf)];
+      ranges_[input] = range_of_data(data, leaf.layout, nodes[input].spec.dtype);
+      if (ranges_[input].nans > 0 && !leaf.constant)
         throw NumericError(fmt::format(
             "an input of this evaluation is NaN already: {}, {} of {} elements; it is read by\n  {}",
             spec_text(nodes[input].spec), ranges_[input].nans, ranges_[input].elements,

@@ -23,8 +23,8 @@ struct NumericRange {
 /// first step whose result holds NaN or infinity although its operands do not.
 class NumericWatcher final : public StepWatcher {
  public:
-  /// `leaves` are the addresses of the plan's leaves. Throws NumericError when one of them is NaN already.
-  NumericWatcher(const Plan& plan, std::span<const std::byte* const> leaves);
+  /// `bases` as for Plan::run. Throws NumericError when a leaf is NaN already.
+  NumericWatcher(const Plan& plan, std::span<std::byte* const> bases);
 
   void begin_step(std::size_t) override {}
   void end_step(std::size_t step, const std::byte* output) override;

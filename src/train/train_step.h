@@ -6,6 +6,7 @@
 
 #include "train/batch_loss.h"
 #include "train/trainables.h"
+#include "wick/explain.h"
 #include "wick/optimizer.h"
 
 namespace wick {
@@ -49,6 +50,10 @@ class TrainStep {
   /// clipping.
   std::pair<Tensor, std::vector<Tensor>> loss_and_gradients(std::span<const BatchTensors> micro_batches,
                                                             std::int64_t first_micro_batch);
+
+  /// What `run` would compute. The parameters are left recorded, not evaluated: for a step that is thrown
+  /// away.
+  Explanation explain(std::span<const Batch> micro_batches, double learning_rate);
 
   Trainables& trainables() noexcept { return trainables_; }
   AdamW& optimizer() noexcept { return optimizer_; }

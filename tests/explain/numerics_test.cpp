@@ -65,6 +65,13 @@ TEST(NumericCheck, InfinitiesThatWereThereMayPass) {
   EXPECT_EQ(error_of(where(greater(x, 1.5), x, -std::numeric_limits<double>::infinity())), "no error");
 }
 
+TEST(NumericCheck, ConstantsThatAPlanKeepsArePartOfIt) {
+  const Tensor x = data({1, 2, 3});
+  const Tensor steps = cast(arange(3), DType::f32);  // computed when the graph is optimised
+  EXPECT_EQ(error_of(x * steps), "no error");
+  EXPECT_THAT(error_of(x / steps), HasSubstr("operand 1: f32[3] from 0 to 2"));
+}
+
 TEST(NumericCheck, AnInputThatIsNaNIsReportedAsSuch) {
   const Tensor x = data({1, std::nanf(""), 3, 4});
   const std::string error = error_of(x * 2.0);

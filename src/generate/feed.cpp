@@ -1,0 +1,52 @@
+#include "generate/feed.h"
+
+#include <fmt/format.h>
+
+#include "wick/error.h"
+#include "wick/generate.h"
+#include "wick/ops.h"
+
+namespace wick {
+
+std::vector<Tensor> Fed::outputs(const KvCache& cache) const {
+  std::vector<Tensor> outputs{logits, likeliest};
+  for (const KvCache::Layer& layer : cache.layers) {
+    outputs.push_back(layer.k);
+    outputs.push_back(layer.v);
+  }
+  return outputs;
+}
+
+Fed record_feed(const Model& model, const LoraAdapter* adapter, KvCache& cache, const Tensor& ids,
+                std::int64_t padding) {
+  ModelInput input;
+  input.ids = ids;
+  input.padding = padding;
+  input.cache = &cache;
+  input.adapter = adapter;
+  input.last_only = true;
+  const std::int64_t rows = ids.dim(0);
+  const Tensor logits = reshape(cast(model.forward(input), DType::f32), {rows, model.config().vocab_size});
+  return {logits, reshape(cast(argmax(logits), DType::i32), {rows, 1})};
+}
+
+Explanation explain_forward(const Model& model, const LoraAdapter* adapter, std::int64_t rows,
+                            std::int64_t length, std::int64_t cached) {
+  const std::int64_t positions = model.config().max_position_embeddings;
+  if (rows < 1 || length < 1 || cached < 0 || cached + length > positions)
+    throw ArgumentError(fmt::format(
+        "cannot feed {} rows of {} tokens behind {}: at least 1 row and 1 token, and the model has "
+        "{} positions",
+        rows, length, cached, positions));
+  KvCache cache = model.make_cache(rows, cached + length);
+  cache.length = cached;
+  const Tensor ids = Tensor::from(std::vector<std::int32_t>(static_cast<std::size_t>(rows * length), 0),
+                                  Shape{rows, length});
+  const Fed fed = record_feed(model, adapter, cache, ids);
+  Explanation result = explain(fed.outputs(cache), History::drop);
+  result.title = fmt::format("generation step: {} x {} tokens behind {}, {} weights", rows, length, cached,
+                             name_of(model.dtype()));
+  return result;
+}
+
+}  // namespace wick

@@ -1,0 +1,49 @@
+#include <fmt/format.h>
+
+#include <numeric>
+
+#include "train/train_step.h"
+#include "wick/error.h"
+#include "wick/trainer.h"
+
+namespace wick {
+namespace {
+
+/// Full rows of one document each.
+Batch full_batch(std::int64_t rows, std::int64_t length) {
+  const auto count = static_cast<std::size_t>(rows * length);
+  Batch batch;
+  batch.rows = rows;
+  batch.length = length;
+  batch.input_ids.assign(count, 0);
+  batch.labels.assign(count, 0);
+  batch.segments.assign(count, 1);
+  batch.positions.resize(count);
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::iota(batch.positions.begin() + row * length, batch.positions.begin() + (row + 1) * length, 0);
+  batch.target_tokens = rows * (length - 1);
+  return batch;
+}
+
+}  // namespace
+
+Explanation explain_train_step(Model model, std::optional<LoraAdapter> adapter, const TrainOptions& options,
+                               std::int64_t rows, std::int64_t length) {
+  if (options.full == adapter.has_value())
+    throw ArgumentError("a training step needs either an adapter or the option to train all parameters");
+  const std::int64_t positions = model.config().max_position_embeddings;
+  if (rows < 1 || length < 2 || length > positions)
+    throw ArgumentError(
+        fmt::format("{} rows of {} tokens cannot be trained on: at least 1 row, and 2 to {} tokens", rows,
+                    length, positions));
+  TrainStep step(model, adapter ? &*adapter : nullptr,
+                 {options.adamw, options.max_grad_norm, options.label_smoothing, options.seed});
+  const Batch batch = full_batch(rows, length);
+  Explanation result = step.explain({&batch, 1}, options.learning_rate);
+  result.title =
+      fmt::format("training step of {}: {} x {} tokens, {} weights",
+                  options.full ? "all parameters" : "an adapter", rows, length, name_of(model.dtype()));
+  return result;
+}
+
+}  // namespace wick
