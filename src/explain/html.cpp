@@ -103,8 +103,12 @@ void put_part(std::string& text, const Explanation& e, const Part& part, bool ou
       "<details class=\"part\"><summary class=\"row\"><span{}>{}</span><span>{}</span>{}</summary>\n",
       part.gradient ? " class=\"gradient\"" : "", escaped(name), part.count,
       cost_cells({part.flops, part.bytes, part.floor_seconds}, e.floor_seconds()));
-  for (const Part& inner : part.parts) put_part(text, e, inner, false);
-  for (std::uint32_t s : part.steps) text += step_row(e, s);
+  auto step = part.steps.begin();
+  for (const Part& inner : part.parts) {
+    while (step != part.steps.end() && *step < inner.first_step) text += step_row(e, *step++);
+    put_part(text, e, inner, false);
+  }
+  while (step != part.steps.end()) text += step_row(e, *step++);
   text += "</details>\n";
 }
 

@@ -13,7 +13,7 @@ namespace wick {
 struct Part {
   std::string name;
   bool gradient = false;
-  std::vector<Part> parts;
+  std::vector<Part> parts;           ///< by their first steps
   std::vector<std::uint32_t> steps;  ///< that belong to none of `parts`
 
   std::uint32_t first_step = 0;
