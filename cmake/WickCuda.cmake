@@ -1,11 +1,14 @@
 # The CUDA backend is built where nvcc is found (WICK_CUDA=AUTO), never under sanitizers: CUDA's own libraries do not
-# work with them. Machine code for compute capabilities 8.0 and 9.0, and PTX for newer GPUs.
+# work with them. Machine code for compute capability 9.0, and PTX of 8.0,
+# which the driver compiles for other GPUs.
 set(WICK_CUDA_FOUND OFF)
 if(WICK_CUDA STREQUAL "ON" OR (WICK_CUDA STREQUAL "AUTO" AND NOT WICK_SANITIZE))
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual)
+    endif()
     if(CCACHE)
       set(CMAKE_CUDA_COMPILER_LAUNCHER "${CCACHE}")
     endif()

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "wick/lora.h"
 #include "wick/model.h"
 
 namespace wick {

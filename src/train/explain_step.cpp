@@ -39,7 +39,8 @@ Explanation explain_train_step(Model model, std::optional<LoraAdapter> adapter, 
   TrainStep step(model, adapter ? &*adapter : nullptr,
                  {options.adamw, options.max_grad_norm, options.label_smoothing, options.seed});
   const Batch batch = full_batch(rows, length);
-  Explanation result = step.explain({&batch, 1}, options.learning_rate);
+  const BatchTensors tensors(batch);
+  Explanation result = step.explain({&tensors, 1}, options.learning_rate);
   result.title =
       fmt::format("training step of {}: {} x {} tokens, {} weights",
                   options.full ? "all parameters" : "an adapter", rows, length, name_of(model.dtype()));

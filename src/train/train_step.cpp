@@ -91,7 +91,7 @@ TrainStep::Outcome TrainStep::Running::outcome() const {
   return {static_cast<double>(loss.item<float>()), static_cast<double>(norm.item<float>())};
 }
 
-Explanation TrainStep::explain(std::span<const Batch> micro_batches, double learning_rate) {
+Explanation TrainStep::explain(std::span<const BatchTensors> micro_batches, double learning_rate) {
   const std::vector<Tensor> outputs = record_update(micro_batches, 0, learning_rate);
   return wick::explain(outputs, History::drop);
 }

@@ -53,7 +53,7 @@ class TrainStep {
 
   /// What `run` would compute. The parameters are left recorded, not evaluated: for a step that is thrown
   /// away.
-  Explanation explain(std::span<const Batch> micro_batches, double learning_rate);
+  Explanation explain(std::span<const BatchTensors> micro_batches, double learning_rate);
 
   Trainables& trainables() noexcept { return trainables_; }
   AdamW& optimizer() noexcept { return optimizer_; }

@@ -64,12 +64,4 @@ decltype(auto) visit_half(DType dtype, const F& f) {
   return f.template operator()<Bf16>();
 }
 
-/// The same with any float type.
-template <typename F>
-decltype(auto) visit_float(DType dtype, const F& f) {
-  if (dtype == DType::f64) return f.template operator()<double>();
-  if (dtype == DType::f32) return f.template operator()<float>();
-  return visit_half(dtype, f);
-}
-
 }  // namespace wick::cuda
