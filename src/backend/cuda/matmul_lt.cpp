@@ -263,6 +263,9 @@ std::string name_of_choice(const Key& key) {
       key.alignments[0], key.alignments[1], key.alignments[2]);
 }
 
+/// Smaller products than this many multiplications take the time of a launch, whatever the algorithm.
+constexpr double least_measured = 1 << 20;
+
 /// With `destroys`, c may be overwritten, and the choice is by measurement unless the stream is capturing.
 const Choice& chosen(Library& library, Descriptors& product, const Key& key, const Pointers& pointers,
                      bool destroys) {
@@ -272,7 +275,9 @@ const Choice& chosen(Library& library, Descriptors& product, const Key& key, con
   const auto proposals = product.proposals(library.handle, key, pointers.workspace_bytes);
   Choice choice;
   if (!proposals.empty()) choice = proposals.front();
-  if (proposals.size() > 1 && destroys && !is_capturing(stream)) {
+  const LtProblem& p = key.problem;
+  const double work = static_cast<double>(p.batch * p.m) * static_cast<double>(p.n * p.k);
+  if (proposals.size() > 1 && destroys && work >= least_measured && !is_capturing(stream)) {
     const std::string name = name_of_choice(key);
     if (const auto kept = read_cached_binary(name); kept && product.takes(library.handle, *kept, pointers)) {
       std::memcpy(&*choice, kept->data(), kept->size());
@@ -319,10 +324,15 @@ bool LtMatmul::run(const void* a, const void* b, const void* bias, void* c, void
   std::lock_guard lock(lt.mutex);
   Descriptors product(problem_, bias);
   const Pointers pointers{a, b, bias, c, workspace, workspace_bytes()};
-  const Choice& choice =
-      chosen(lt, product, {problem_, pointers.alignments()}, pointers, !problem_.accumulate);
+  const Key key{problem_, pointers.alignments()};
+  const Choice choice = chosen(lt, product, key, pointers, !problem_.accumulate);
   if (!choice) return false;
-  check_lt(product.launch(lt.handle, pointers, *choice, current_launch().stream), "a matrix product");
+  const cublasStatus_t status = product.launch(lt.handle, pointers, *choice, current_launch().stream);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
+    lt.choices[key] = std::nullopt;  // proposed, but refused when it is launched
+    return false;
+  }
+  check_lt(status, "a matrix product");
   return true;
 }
 
