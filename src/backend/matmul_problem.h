@@ -1,7 +1,5 @@
 #pragma once
 
-#include <compare>
-
 #include "backend/backend.h"
 #include "core/small_vector.h"
 
@@ -16,7 +14,7 @@ struct MatrixStrides {
   /// From a layout that InputLayouts::matrix admits.
   static MatrixStrides of(std::int64_t rows, std::int64_t columns, std::int64_t row_stride,
                           std::int64_t column_stride);
-  friend auto operator<=>(const MatrixStrides&, const MatrixStrides&) = default;
+  friend bool operator==(const MatrixStrides&, const MatrixStrides&) = default;
 };
 
 /// c [batch, m, n] = a [batch, m, k] b [batch, k, n] with c contiguous. Batch dimensions that can be walked

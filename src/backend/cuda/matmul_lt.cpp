@@ -37,13 +37,16 @@ cudaDataType_t data_type(DType dtype) {
   }
 }
 
-/// Everything that decides on an algorithm.
-struct Key {
-  LtProblem problem;
-  std::array<unsigned, 3> alignments;  // of a, b and c, in bytes
+/// Everything that decides on an algorithm, as numbers; `alignments` in bytes, of a, b and c.
+using Key = std::array<std::int64_t, 18>;
+using Alignments = std::array<unsigned, 3>;
 
-  friend auto operator<=>(const Key&, const Key&) = default;
-};
+Key key_of(const LtProblem& p, const Alignments& alignments) {
+  const auto number = [](DType dtype) { return static_cast<std::int64_t>(dtype); };
+  return {p.m,        p.n,          p.k,      p.a.row,       p.a.column,      p.b.row,
+          p.b.column, p.batch,      p.a_step, p.b_step,      number(p.input), number(p.output),
+          p.bias,     p.accumulate, p.tf32,   alignments[0], alignments[1],   alignments[2]};
+}
 
 using Choice = std::optional<cublasLtMatmulAlgo_t>;  // nothing: there is no algorithm
 
@@ -75,7 +78,7 @@ unsigned alignment_of(const void* address) {
 }
 
 struct Pointers {
-  std::array<unsigned, 3> alignments() const { return {alignment_of(a), alignment_of(b), alignment_of(c)}; }
+  Alignments alignments() const { return {alignment_of(a), alignment_of(b), alignment_of(c)}; }
 
   const void* a;
   const void* b;
@@ -132,22 +135,22 @@ class Descriptors {
   }
 
   /// The library's proposals, the best by its own estimate first.
-  std::vector<cublasLtMatmulAlgo_t> proposals(cublasLtHandle_t handle, const Key& key,
-                                              std::size_t workspace) {
+  std::vector<cublasLtMatmulAlgo_t> proposals(cublasLtHandle_t handle, const Pointers& pointers) {
+    const Alignments alignments = pointers.alignments();
     cublasLtMatmulPreferenceOpaque_t preference{};
     check_lt(cublasLtMatmulPreferenceInit(&preference), "stating a preference");
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
       check_lt(cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &value, sizeof value),
                "stating a preference");
     };
-    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(workspace));
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(pointers.workspace_bytes));
     // Neither sums in place, in the order in which blocks come, nor sums of rounded parts.
     prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
            static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<std::uint32_t>(key.alignments[1]));
-    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<std::uint32_t>(key.alignments[0]));
-    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<std::uint32_t>(key.alignments[2]));
-    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<std::uint32_t>(key.alignments[2]));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<std::uint32_t>(alignments[1]));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<std::uint32_t>(alignments[0]));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<std::uint32_t>(alignments[2]));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<std::uint32_t>(alignments[2]));
     std::array<cublasLtMatmulHeuristicResult_t, most_proposals> results{};
     int found = 0;
     const cublasStatus_t status =
@@ -158,7 +161,7 @@ class Descriptors {
     check_lt(status, "choosing an algorithm");
     for (int i = 0; i < found; ++i) {
       const auto& result = results[static_cast<std::size_t>(i)];
-      if (result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= workspace)
+      if (result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= pointers.workspace_bytes)
         list.push_back(result.algo);
     }
     return list;
@@ -247,35 +250,28 @@ bool is_capturing(cudaStream_t stream) {
   return status != cudaStreamCaptureStatusNone;
 }
 
-/// What a choice is kept under on disk: everything that decides on it, and what proposed it.
+/// What a choice is kept under on disk: what decides on it, and what proposed it.
 std::string name_of_choice(const Key& key) {
-  const LtProblem& p = key.problem;
   int device = 0;
   cudaDeviceProp properties{};
   check(cudaGetDevice(&device), "asking for the current GPU");
   check(cudaGetDeviceProperties(&properties, device), "asking for the GPU's properties");
-  return fmt::format(
-      "cuBLASLt {} on {}, {}x{}x{} {} to {}, a {} {}, b {} {}, batch {} {} {}, bias {}, accumulate {}, tf32 "
-      "{}, "
-      "aligned to {} {} {}",
-      cublasLtGetVersion(), properties.name, p.m, p.n, p.k, name_of(p.input), name_of(p.output), p.a.row,
-      p.a.column, p.b.row, p.b.column, p.batch, p.a_step, p.b_step, p.bias, p.accumulate, p.tf32,
-      key.alignments[0], key.alignments[1], key.alignments[2]);
+  return fmt::format("cuBLASLt {} on {}: {}", cublasLtGetVersion(), properties.name, fmt::join(key, " "));
 }
 
 /// Smaller products than this many multiplications take the time of a launch, whatever the algorithm.
 constexpr double least_measured = 1 << 20;
 
 /// With `destroys`, c may be overwritten, and the choice is by measurement unless the stream is capturing.
-const Choice& chosen(Library& library, Descriptors& product, const Key& key, const Pointers& pointers,
+const Choice& chosen(Library& library, Descriptors& product, const LtProblem& p, const Pointers& pointers,
                      bool destroys) {
+  const Key key = key_of(p, pointers.alignments());
   const auto known = library.choices.find(key);
   if (known != library.choices.end()) return known->second;
   const cudaStream_t stream = current_launch().stream;
-  const auto proposals = product.proposals(library.handle, key, pointers.workspace_bytes);
+  const auto proposals = product.proposals(library.handle, pointers);
   Choice choice;
   if (!proposals.empty()) choice = proposals.front();
-  const LtProblem& p = key.problem;
   const double work = static_cast<double>(p.batch * p.m) * static_cast<double>(p.n * p.k);
   if (proposals.size() > 1 && destroys && work >= least_measured && !is_capturing(stream)) {
     const std::string name = name_of_choice(key);
@@ -316,7 +312,7 @@ void LtMatmul::choose(const void* a, const void* b, const void* bias, void* c, v
   std::lock_guard lock(lt.mutex);
   Descriptors product(problem_, bias);
   const Pointers pointers{a, b, bias, c, workspace, workspace_bytes()};
-  (void)chosen(lt, product, {problem_, pointers.alignments()}, pointers, true);
+  (void)chosen(lt, product, problem_, pointers, true);
 }
 
 bool LtMatmul::run(const void* a, const void* b, const void* bias, void* c, void* workspace) const {
@@ -324,12 +320,12 @@ bool LtMatmul::run(const void* a, const void* b, const void* bias, void* c, void
   std::lock_guard lock(lt.mutex);
   Descriptors product(problem_, bias);
   const Pointers pointers{a, b, bias, c, workspace, workspace_bytes()};
-  const Key key{problem_, pointers.alignments()};
-  const Choice choice = chosen(lt, product, key, pointers, !problem_.accumulate);
+  const Choice choice = chosen(lt, product, problem_, pointers, !problem_.accumulate);
   if (!choice) return false;
   const cublasStatus_t status = product.launch(lt.handle, pointers, *choice, current_launch().stream);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
-    lt.choices[key] = std::nullopt;  // proposed, but refused when it is launched
+    lt.choices[key_of(problem_, pointers.alignments())] =
+        std::nullopt;  // proposed, but refused when it is launched
     return false;
   }
   check_lt(status, "a matrix product");

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 
@@ -25,8 +24,6 @@ struct LtProblem {
   bool bias = false;
   bool accumulate = false;  ///< adds what c holds
   bool tf32 = false;        ///< f32 operands may be rounded to TF32
-
-  friend auto operator<=>(const LtProblem&, const LtProblem&) = default;
 };
 
 /// A matrix as cuBLASLt sees it, whose matrices are column-major: rows, columns and the distance of columns
