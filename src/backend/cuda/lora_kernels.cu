@@ -28,12 +28,10 @@ __device__ inline uint4 load_eight(const Bf16* from, bool inside, bool aligned) 
   return make_uint4(pair(0), pair(2), pair(4), pair(6));
 }
 
-constexpr int projection_warps = 8;
-
 /// A block projects RowTiles * 16 rows, its warps taking turns along the depth. As in products with few
 /// vectors, each thread takes 8 elements that lie together for the 2 x 4 that two instructions want.
-template <int Tiles, int RowTiles>
-__global__ void __launch_bounds__(projection_warps * 32) project(const LoraProjection p) {
+template <int Tiles, int RowTiles, int warps>
+__global__ void __launch_bounds__(warps * 32) project(const LoraProjection p) {
   constexpr int ranks = Tiles * 8;
   extern __shared__ float partial[];  // [warps][RowTiles * 16][ranks + 1]
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -45,7 +43,7 @@ __global__ void __launch_bounds__(projection_warps * 32) project(const LoraProje
   const bool aligned = is_aligned(x);
 
   SumTile sums[RowTiles][Tiles];
-  for (std::int64_t k = warp * 32; k < p.depth; k += projection_warps * 32) {
+  for (std::int64_t k = warp * 32; k < p.depth; k += warps * 32) {
     const std::int64_t at = k + place;
     uint4 rows[RowTiles][2];
 #pragma unroll
@@ -86,12 +84,12 @@ __global__ void __launch_bounds__(projection_warps * 32) project(const LoraProje
       for (int e = 0; e < 4; ++e)
         own[(i * 16 + e / 2 * 8 + group) * (ranks + 1) + t * 8 + lane % 4 * 2 + e % 2] = sums[i][t].x[e];
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < RowTiles * 16 * ranks; i += projection_warps * 32) {
+  for (int i = static_cast<int>(threadIdx.x); i < RowTiles * 16 * ranks; i += warps * 32) {
     const int row = i / ranks;
     const int rank = i % ranks;
     if (first + row >= p.rows || rank >= p.rank) continue;
     float sum = 0;
-    for (int w = 0; w < projection_warps; ++w) sum += partial[(w * RowTiles * 16 + row) * (ranks + 1) + rank];
+    for (int w = 0; w < warps; ++w) sum += partial[(w * RowTiles * 16 + row) * (ranks + 1) + rank];
     p.out[(first + row) * p.rank + rank] = sum * p.scale;
   }
 }
@@ -266,9 +264,10 @@ __global__ void sum_splits(const float* partial, float* out, std::int64_t count,
 template <int Tiles, int RowTiles>
 void launch_project(const LoraProjection& p, cudaStream_t stream) {
   constexpr int rows = RowTiles * 16;
-  constexpr std::size_t shared = sizeof(float) * projection_warps * rows * (Tiles * 8 + 1);
-  project<Tiles, RowTiles>
-      <<<static_cast<unsigned>((p.rows + rows - 1) / rows), projection_warps * 32, shared, stream>>>(p);
+  constexpr int warps = RowTiles == 1 && Tiles <= 2 ? 16 : 8;  // few blocks should not wait long
+  constexpr std::size_t shared = sizeof(float) * warps * rows * (Tiles * 8 + 1);
+  project<Tiles, RowTiles, warps>
+      <<<static_cast<unsigned>((p.rows + rows - 1) / rows), warps * 32, shared, stream>>>(p);
 }
 
 }  // namespace
