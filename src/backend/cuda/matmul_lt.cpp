@@ -82,7 +82,6 @@ struct Pointers {
 
   const void* a;
   const void* b;
-  const void* bias;
   void* c;
   void* workspace;
   std::size_t workspace_bytes;
@@ -299,19 +298,33 @@ LtMatrix LtMatrix::of(std::int64_t rows, std::int64_t columns, MatrixStrides str
   return {rows, columns, strides.column, true};
 }
 
-std::size_t LtMatmul::workspace_bytes() const {
-  // What NVIDIA recommends for Hopper; small products cannot be split into as many parts.
+namespace {
+
+constexpr std::size_t workspace_alignment = 256;
+
+/// What NVIDIA recommends for Hopper; small products cannot be split into as many parts.
+std::size_t usable_workspace(const LtProblem& p) {
   constexpr std::size_t most = std::size_t{32} << 20;
-  const auto output = static_cast<std::size_t>(problem_.batch * problem_.m * problem_.n);
   constexpr std::size_t parts = 16;
+  const auto output = static_cast<std::size_t>(p.batch * p.m * p.n);
   return std::min(most, std::max<std::size_t>(output * parts * sizeof(float), std::size_t{1} << 20));
 }
+
+Pointers pointers_of(const LtProblem& p, const void* a, const void* b, void* c, void* workspace) {
+  std::size_t room = usable_workspace(p) + workspace_alignment;
+  workspace = std::align(workspace_alignment, usable_workspace(p), workspace, room);
+  return {a, b, c, workspace, usable_workspace(p)};
+}
+
+}  // namespace
+
+std::size_t LtMatmul::workspace_bytes() const { return usable_workspace(problem_) + workspace_alignment; }
 
 void LtMatmul::choose(const void* a, const void* b, const void* bias, void* c, void* workspace) const {
   Library& lt = library();
   std::lock_guard lock(lt.mutex);
   Descriptors product(problem_, bias);
-  const Pointers pointers{a, b, bias, c, workspace, workspace_bytes()};
+  const Pointers pointers = pointers_of(problem_, a, b, c, workspace);
   (void)chosen(lt, product, problem_, pointers, true);
 }
 
@@ -319,7 +332,7 @@ bool LtMatmul::run(const void* a, const void* b, const void* bias, void* c, void
   Library& lt = library();
   std::lock_guard lock(lt.mutex);
   Descriptors product(problem_, bias);
-  const Pointers pointers{a, b, bias, c, workspace, workspace_bytes()};
+  const Pointers pointers = pointers_of(problem_, a, b, c, workspace);
   const Choice choice = chosen(lt, product, problem_, pointers, !problem_.accumulate);
   if (!choice) return false;
   const cublasStatus_t status = product.launch(lt.handle, pointers, *choice, current_launch().stream);
