@@ -320,8 +320,9 @@ TEST(LoraLinear, OfBf16AndItsGradientsMatchFloat64) {
     std::int64_t out;
     std::int64_t rank;
   };
-  for (const Sizes& s : {Sizes{{70, 64}, 136, 8}, Sizes{{3, 5, 72}, 40, 16}, Sizes{{1, 200}, 64, 3},
-                         Sizes{{300, 96}, 104, 40}, Sizes{{2100, 40}, 48, 17}}) {
+  for (const Sizes& s :
+       {Sizes{{70, 64}, 136, 8}, Sizes{{3, 5, 72}, 40, 16}, Sizes{{1, 200}, 64, 3}, Sizes{{300, 96}, 104, 40},
+        Sizes{{2100, 40}, 48, 17}, Sizes{{2064, 72}, 24, 12}, Sizes{{2052, 40}, 16, 5}}) {
     const std::int64_t in = s.x.dim(-1);
     const auto scaled = [](Array array, double factor, DType dtype) {
       for (double& x : array.values) x *= factor;

@@ -264,8 +264,11 @@ __global__ void sum_splits(const float* partial, float* out, std::int64_t count,
 template <int Tiles, int RowTiles>
 void launch_project(const LoraProjection& p, cudaStream_t stream) {
   constexpr int rows = RowTiles * 16;
-  constexpr int warps = RowTiles == 1 && Tiles <= 2 ? 16 : 8;  // few blocks should not wait long
+  constexpr int warps = Tiles <= 2 ? 16 : 8;  // as many loads under way as registers allow
   constexpr std::size_t shared = sizeof(float) * warps * rows * (Tiles * 8 + 1);
+  check(cudaFuncSetAttribute(project<Tiles, RowTiles, warps>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(shared)),
+        "asking for shared memory");
   project<Tiles, RowTiles, warps>
       <<<static_cast<unsigned>((p.rows + rows - 1) / rows), warps * 32, shared, stream>>>(p);
 }
