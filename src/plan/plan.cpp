@@ -3,26 +3,11 @@
 #include <array>
 #include <numeric>
 
+#include "backend/run_step.h"
 #include "graph/record.h"
 #include "wick/error.h"
 
 namespace wick {
-
-namespace {
-
-std::byte* resolve(const Address& a, std::span<std::byte* const> bases) { return bases[a.base] + a.offset; }
-
-void run_kernel(const Step& step, const void* const* inputs, std::span<std::byte* const> bases) {
-  if (step.more_outputs.empty()) {
-    step.kernel->run(inputs, resolve(step.output, bases), resolve(step.scratch, bases));
-    return;
-  }
-  SmallVector<void*, 4> outputs{resolve(step.output, bases)};
-  for (const Address& output : step.more_outputs) outputs.push_back(resolve(output, bases));
-  step.kernel->run_group(inputs, outputs.data());
-}
-
-}  // namespace
 
 std::uint64_t Plan::peak_bytes() const noexcept {
   return std::accumulate(result_bytes.begin(), result_bytes.end(), arena_bytes);
@@ -47,7 +32,7 @@ void Plan::run(std::span<std::byte* const> bases, std::span<StepWatcher* const> 
     for (std::size_t i = 0; i < step.inputs.size(); ++i) inputs[i] = resolve(step.inputs[i], bases);
     for (StepWatcher* watcher : watchers) watcher->begin_step(s);
     try {
-      run_kernel(step, inputs, bases);
+      run_step(step, inputs, bases);
     } catch (const ArgumentError&) {
       rethrow(s, std::current_exception());
     }

@@ -96,19 +96,9 @@ class ElementwiseKernel final : public Kernel {
   }
 
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
-    launch(inputs, &output);
+    run_group(inputs, &output);
   }
-
- private:
-  struct Walk {
-    Dims<Index> dims;
-    std::vector<Steps<Index>> steps;
-  };
-  struct Constant {
-    alignas(8) std::array<std::byte, 8> bytes{};
-  };
-
-  void launch(const void* const* inputs, void* const* results) const {
+  void run_group(const void* const* inputs, void* const* results) const override {
     if (count_ == 0) return;
     const bool packs = can_pack(inputs, results);
     const Walk& walk = packs ? packed_ : single_;
@@ -130,6 +120,15 @@ class ElementwiseKernel final : public Kernel {
                            const_cast<void**>(arguments.data()), 0, current_launch().stream),
           "launching an elementwise kernel");
   }
+
+ private:
+  struct Walk {
+    Dims<Index> dims;
+    std::vector<Steps<Index>> steps;
+  };
+  struct Constant {
+    alignas(8) std::array<std::byte, 8> bytes{};
+  };
 
   Walk walk_of(const StridedShape& shape, int width) const {
     Walk walk{shape.template device_dims<Index>(width), {}};
@@ -160,8 +159,8 @@ class ElementwiseKernel final : public Kernel {
 
 std::unique_ptr<Kernel> prepare(const KernelRequest& request, const ElementwiseGroup& group) {
   const StridedShape shape = shape_of(request);
-  const auto last = static_cast<std::uint32_t>(group.inputs.size() + group.instructions.size() - 1);
-  const std::vector<ElementwiseResult> results{{last, request.output.dtype}};
+  std::vector<ElementwiseResult> results;
+  for (std::uint32_t value : group.results) results.push_back({value, group.dtype_of(value)});
   const ElementwiseShape chosen = choose_shape(request, shape, results, group.instructions.size());
   if (chosen.large)
     return std::make_unique<ElementwiseKernel<unsigned long long>>(request, group, results, shape, chosen);
@@ -181,6 +180,7 @@ std::unique_ptr<Kernel> prepare_op(const KernelRequest& request) {
     group.inputs.push_back(input.dtype);
   }
   group.instructions.push_back(std::move(instruction));
+  group.results = {static_cast<std::uint32_t>(group.inputs.size())};
   return prepare(request, group);
 }
 

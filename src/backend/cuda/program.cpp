@@ -11,6 +11,7 @@
 #include "backend/cuda/check.h"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/stream.h"
+#include "backend/run_step.h"
 #include "wick/error.h"
 
 namespace wick::cuda {
@@ -68,16 +69,15 @@ void CudaProgram::run(std::span<std::byte* const> bases, std::span<const Transfe
 }
 
 void CudaProgram::launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault) const {
-  const auto resolve = [&](const Address& a) -> std::byte* { return bases[a.base] + a.offset; };
   std::vector<const void*> inputs;
   const LaunchScope scope({stream, fault, 0});
   for (std::uint32_t s = 0; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
     inputs.clear();
-    for (const Address& input : step.inputs) inputs.push_back(resolve(input));
+    for (const Address& input : step.inputs) inputs.push_back(resolve(input, bases));
     current_launch().step = s;
     try {
-      step.kernel->run(inputs.data(), resolve(step.output), resolve(step.scratch));
+      run_step(step, inputs.data(), bases);
       if (waits_for_each_step()) check(cudaStreamSynchronize(stream), "a step");
     } catch (const Error&) {
       throw StepFault{s, std::current_exception()};
