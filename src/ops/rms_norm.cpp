@@ -25,24 +25,39 @@ Tensor decompose(Inputs inputs, const Attrs& attrs) {
   return inputs.size() > 1 ? cast_to(normalized * inputs[1], x.dtype()) : normalized;
 }
 
+std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
+
+/// The gradient with respect to x, as an op of its own, so that a backend can make it in one pass. Inputs are
+/// x, the gradient of the result, and the weight, if there is one.
+Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
+  const Tensor wide = widen(inputs[0]);
+  const Tensor inverse = inverse_rms(wide, attrs);
+  const Tensor normalized = wide * inverse;
+  const Tensor grad = cast_to(inputs[1], wide.dtype());
+  const Tensor inner = inputs.size() > 2 ? grad * cast_to(inputs[2], wide.dtype()) : grad;
+  return cast_to(inverse * (inner - normalized * mean(inner * normalized, {-1}, true)), inputs[0].dtype());
+}
+
+const Op gradient_op{.name = "rms_norm_gradient",
+                     .infer = [](InputSpecs inputs, const Attrs&) -> Spec { return inputs[0]; },
+                     .decompose = decompose_gradient,
+                     .describe = describe};
+
 std::vector<Tensor> vjp(const VjpArgs& args) {
   const Tensor& x = args.inputs[0];
   const bool has_weight = args.inputs.size() > 1;
-  const Tensor wide = widen(x);
-  const Tensor inverse = inverse_rms(wide, args.attrs);
-  const Tensor normalized = wide * inverse;
-  const Tensor grad = cast_to(args.grad, wide.dtype());
   std::vector<Tensor> gradients(args.inputs.size());
-  if (args.needed[0]) {
-    const Tensor inner = has_weight ? grad * cast_to(args.inputs[1], wide.dtype()) : grad;
-    gradients[0] = cast_to(inverse * (inner - normalized * mean(inner * normalized, {-1}, true)), x.dtype());
+  if (args.needed[0])
+    gradients[0] = has_weight ? record(gradient_op, {x, args.grad, args.inputs[1]}, args.attrs, {})
+                              : record(gradient_op, {x, args.grad}, args.attrs, {});
+  if (has_weight && args.needed[1]) {
+    const Tensor wide = widen(x);
+    const Tensor normalized = wide * inverse_rms(wide, args.attrs);
+    gradients[1] = cast_to(sum_to(cast_to(args.grad, wide.dtype()) * normalized, args.inputs[1].shape()),
+                           args.inputs[1].dtype());
   }
-  if (has_weight && args.needed[1])
-    gradients[1] = cast_to(sum_to(grad * normalized, args.inputs[1].shape()), args.inputs[1].dtype());
   return gradients;
 }
-
-std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
 
 const Op rms_norm_op{
     .name = "rms_norm", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};

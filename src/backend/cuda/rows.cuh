@@ -63,18 +63,16 @@ class RegisterRow {
       for (int j = 0; j < width; ++j) values_[p][j] = read(packs_[p].at[j]);
   }
 
-  /// f(value, place) for each element of this thread; what f writes to the value stays for later calls.
-  template <typename F>
-  __device__ void each(const F& f) {
+  /// f(value, parameters...) for each element of this thread, with parameters[k] read at its place; what f
+  /// writes to the value stays for later calls.
+  template <typename F, typename... P>
+  __device__ void each(const F& f, const P*... parameters) {
 #pragma unroll
     for (int p = 0; p < row_packs; ++p)
-      if (place(p) < n_) {
-#pragma unroll
-        for (int j = 0; j < width; ++j) f(values_[p][j], place(p) + j);
-      }
+      if (place(p) < n_) visit_pack(p, f, loaded(parameters, place(p))...);
   }
 
-  /// out[place] = f(value, place), with parameters[k] read at the place as f's further arguments.
+  /// out[place] = f(value, parameters...)
   template <typename F, typename... P>
   __device__ void write(T* out, const F& f, const P*... parameters) {
 #pragma unroll
@@ -89,6 +87,11 @@ class RegisterRow {
   template <typename P>
   __device__ static Pack<P, width> loaded(const P* parameter, int at) {
     return parameter ? load_pack<width>(parameter + at) : Pack<P, width>{};
+  }
+  template <typename F, typename... Packs>
+  __device__ void visit_pack(int p, const F& f, const Packs&... packs) {
+#pragma unroll
+    for (int j = 0; j < width; ++j) f(values_[p][j], read(packs.at[j])...);
   }
   template <typename F, typename... Packs>
   __device__ void write_pack(T* out, int p, const F& f, const Packs&... packs) {
@@ -109,11 +112,11 @@ class MemoryRow {
  public:
   __device__ MemoryRow(const T* x, int n) : x_(x), n_(n) {}
 
-  template <typename F>
-  __device__ void each(const F& f) {
+  template <typename F, typename... P>
+  __device__ void each(const F& f, const P*... parameters) {
     for (int i = static_cast<int>(threadIdx.x); i < n_; i += static_cast<int>(blockDim.x)) {
       float value = read(x_[i]);
-      f(value, i);
+      f(value, (parameters ? read(parameters[i]) : 0.0f)...);
     }
   }
   template <typename F, typename... P>

@@ -13,16 +13,16 @@ __global__ void __launch_bounds__(most_row_threads) softmax_rows(const T* x, T* 
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     Row<T> row(x + r * n, n);
     float largest = -infinity<float>();
-    row.each([&](float& v, int) { largest = fmaxf(largest, v); });
+    row.each([&](float& v) { largest = fmaxf(largest, v); });
     largest = block_max(largest);
     float sum = 0;
     if constexpr (logarithm) {
-      row.each([&](float& v, int) { sum += expf(v - largest); });
+      row.each([&](float& v) { sum += expf(v - largest); });
       const float log_sum = logf(block_sum(sum));
       row.write(out + r * n, [&](float v) { return v - largest - log_sum; });
     } else {
       // A row in registers keeps its exponentials; one in memory makes them again.
-      row.each([&](float& v, int) {
+      row.each([&](float& v) {
         v = exp_for<T>(v - largest);
         sum += v;
       });
