@@ -21,9 +21,11 @@ Entries softmax();
 Entries norm();
 Entries rope();
 Entries cross_entropy();
-bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
+Entries linear_cross_entropy();
 Entries matmul();  // matmul, linear
 Entries attention();
 Entries lora();
+
+bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
 
 }  // namespace wick::cuda::kernels

@@ -38,14 +38,14 @@ cudaDataType_t data_type(DType dtype) {
 }
 
 /// Everything that decides on an algorithm, as numbers; `alignments` in bytes, of a, b and c.
-using Key = std::array<std::int64_t, 18>;
+using Key = std::array<std::int64_t, 19>;
 using Alignments = std::array<unsigned, 3>;
 
 Key key_of(const LtProblem& p, const Alignments& alignments) {
   const auto number = [](DType dtype) { return static_cast<std::int64_t>(dtype); };
-  return {p.m,        p.n,          p.k,      p.a.row,       p.a.column,      p.b.row,
-          p.b.column, p.batch,      p.a_step, p.b_step,      number(p.input), number(p.output),
-          p.bias,     p.accumulate, p.tf32,   alignments[0], alignments[1],   alignments[2]};
+  return {p.m,     p.n,           p.k,           p.a.row,         p.a.column,       p.b.row, p.b.column,
+          p.batch, p.a_step,      p.b_step,      number(p.input), number(p.output), p.bias,  p.accumulate,
+          p.tf32,  alignments[0], alignments[1], alignments[2],   p.most_workspace};
 }
 
 using Choice = std::optional<cublasLtMatmulAlgo_t>;  // nothing: there is no algorithm
@@ -302,9 +302,9 @@ namespace {
 
 constexpr std::size_t workspace_alignment = 256;
 
-/// What NVIDIA recommends for Hopper; small products cannot be split into as many parts.
+/// Small products cannot be split into as many parts.
 std::size_t usable_workspace(const LtProblem& p) {
-  constexpr std::size_t most = std::size_t{32} << 20;
+  const auto most = static_cast<std::size_t>(p.most_workspace);
   constexpr std::size_t parts = 16;
   const auto output = static_cast<std::size_t>(p.batch * p.m * p.n);
   return std::min(most, std::max<std::size_t>(output * parts * sizeof(float), std::size_t{1} << 20));

@@ -24,6 +24,8 @@ struct LtProblem {
   bool bias = false;
   bool accumulate = false;  ///< adds what c holds
   bool tf32 = false;        ///< f32 operands may be rounded to TF32
+  /// Bytes of workspace, at most: what NVIDIA recommends for Hopper.
+  std::int64_t most_workspace = std::int64_t{32} << 20;
 };
 
 /// A matrix as cuBLASLt sees it, whose matrices are column-major: rows, columns and the distance of columns

@@ -21,7 +21,8 @@ class CudaBackend final : public Backend {
     for (kernels::Entries (*list)() :
          {&kernels::elementwise, &kernels::sources, &kernels::movement, &kernels::reduce, &kernels::indexing,
           &kernels::random, &kernels::cumsum, &kernels::sort, &kernels::softmax, &kernels::norm,
-          &kernels::rope, &kernels::cross_entropy, &kernels::matmul, &kernels::attention, &kernels::lora})
+          &kernels::rope, &kernels::cross_entropy, &kernels::linear_cross_entropy, &kernels::matmul,
+          &kernels::attention, &kernels::lora})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }
@@ -32,6 +33,7 @@ class CudaBackend final : public Backend {
   bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const override {
     return kernels::can_group(op, inputs, output);
   }
+  std::size_t most_group_results() const override { return 4; }
   std::shared_ptr<Storage> allocate(std::size_t bytes) const override {
     return allocator_of(device_).allocate(bytes);
   }

@@ -1,0 +1,213 @@
+#include "backend/cuda/check.h"
+#include "backend/cuda/class_rows.h"
+#include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/grid.h"
+#include "backend/cuda/indices.cuh"
+#include "backend/cuda/launch.h"
+#include "backend/cuda/rows.cuh"
+
+namespace wick::cuda {
+namespace {
+
+constexpr int block_threads = 256;
+
+/// The target of a row; -1 where it is ignored or no class.
+__device__ long long target_of(const ClassChunk& chunk, long long row) {
+  const long long target = chunk.wide_targets
+                               ? static_cast<const long long*>(chunk.targets)[row]
+                               : static_cast<long long>(static_cast<const int*>(chunk.targets)[row]);
+  return target == chunk.ignored || target < 0 || target >= chunk.classes ? -1 : target;
+}
+
+__device__ void report_target(const ClassChunk& chunk, long long row, const FaultReport& report) {
+  const long long target = chunk.wide_targets
+                               ? static_cast<const long long*>(chunk.targets)[row]
+                               : static_cast<long long>(static_cast<const int*>(chunk.targets)[row]);
+  if (target != chunk.ignored && (target < 0 || target >= chunk.classes))
+    report.index_out_of_range(target, chunk.classes);
+}
+
+__global__ void start_rows(RunningSoftmax* states, long long rows) {
+  const long long row = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
+  if (row < rows) states[row] = {-infinity<float>(), 0, 0, 0, 0};
+}
+
+/// A block a row.
+template <typename T>
+__global__ void __launch_bounds__(block_threads)
+    add_classes(const ClassChunk chunk, RunningSoftmax* states, bool sums_logits, T* weights, float* gradient,
+                long long d, const FaultReport report) {
+  const long long row = blockIdx.x;
+  const float* const logits = chunk.logits + row * chunk.count;
+  RunningSoftmax state = states[row];
+  // Weights may take the place of the logits: what is needed of those is read first.
+  const long long target = target_of(chunk, row);
+  if (target >= chunk.first && target < chunk.first + chunk.count)
+    state.at_target = logits[target - chunk.first];
+  float largest = state.largest;
+  double sum_of_logits = 0;
+  for (long long i = threadIdx.x; i < chunk.count; i += block_threads) {
+    largest = fmaxf(largest, logits[i]);
+    if (sums_logits) sum_of_logits += logits[i];
+  }
+  largest = block_max(largest);
+  if (sums_logits) state.logits += block_sum(sum_of_logits);
+  const float center = largest == -infinity<float>() ? 0.0f : largest;  // only -infinity so far
+  float sum = 0;
+  for (long long i = threadIdx.x; i < chunk.count; i += block_threads) {
+    const float weight = expf(logits[i] - center);
+    sum += weight;
+    if (weights) weights[row * chunk.count + i] = written<T>(weight);
+  }
+  const float shrink = expf(state.largest - center);
+  sum = block_sum(sum);
+  if (gradient && largest != state.largest)
+    for (long long i = threadIdx.x; i < d; i += block_threads) gradient[row * d + i] *= shrink;
+  if (threadIdx.x != 0) return;
+  state.sum = state.sum * shrink + sum;
+  state.largest = largest;
+  if (chunk.first == 0) report_target(chunk, row, report);
+  states[row] = state;
+}
+
+__global__ void __launch_bounds__(block_threads)
+    row_losses(const ClassChunk all, const RunningSoftmax* states, double smoothing, double* losses) {
+  const long long row = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
+  if (row >= all.rows) return;
+  const RunningSoftmax state = states[row];
+  const double log_norm = static_cast<double>(state.largest) + log(static_cast<double>(state.sum));
+  const double nll = log_norm - static_cast<double>(state.at_target);
+  const double mean = state.logits / static_cast<double>(all.classes);
+  const double loss = smoothing > 0 ? (1 - smoothing) * nll + smoothing * (log_norm - mean) : nll;
+  losses[row] = target_of(all, row) < 0 ? 0 : loss;
+}
+
+/// One block: a fixed order.
+__global__ void __launch_bounds__(block_threads)
+    sum_losses(const double* losses, long long rows, float* out) {
+  double total = 0;
+  for (long long row = threadIdx.x; row < rows; row += block_threads) total += losses[row];
+  total = block_sum(total);
+  if (threadIdx.x == 0) *out = static_cast<float>(total);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(block_threads)
+    finish_gradient(const ClassChunk all, const RunningSoftmax* states, float smoothing, const T* weight,
+                    const float* weight_sum, long long d, float* gradient, float* log_norms) {
+  const long long row = blockIdx.x;
+  const long long target = target_of(all, row);
+  const RunningSoftmax state = states[row];
+  const float scale = 1 / state.sum;
+  const float uniform = smoothing / static_cast<float>(all.classes);
+  for (long long i = threadIdx.x; i < d; i += block_threads) {
+    float& to = gradient[row * d + i];
+    if (target < 0) {
+      to = 0;
+      continue;
+    }
+    float value = to * scale - (1 - smoothing) * read(weight[target * d + i]);
+    if (weight_sum) value -= uniform * weight_sum[i];
+    to = value;
+  }
+  if (threadIdx.x == 0) log_norms[row] = target < 0 ? 0.0f : state.largest + logf(state.sum);
+}
+
+/// Columns of part blockIdx.y of the rows.
+template <typename T>
+__global__ void __launch_bounds__(block_threads)
+    sum_weight_parts(const T* weight, long long classes, long long d, float* parts) {
+  const long long column = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
+  if (column >= d) return;
+  const long long begin = classes * blockIdx.y / gridDim.y;
+  const long long end = classes * (blockIdx.y + 1) / gridDim.y;
+  float total = 0;
+  for (long long row = begin; row < end; ++row) total += read(weight[row * d + column]);
+  parts[blockIdx.y * d + column] = total;
+}
+
+__global__ void __launch_bounds__(block_threads) sum_parts(const float* parts, long long d, float* sum) {
+  const long long column = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
+  if (column >= d) return;
+  float total = 0;
+  for (long long part = 0; part < weight_sum_parts; ++part) total += parts[part * d + column];
+  sum[column] = total;
+}
+
+template <typename T>
+__global__ void __launch_bounds__(block_threads)
+    class_gradients(const ClassChunk chunk, const float* log_norms, float smoothing, const float* grad,
+                    T* out) {
+  const long long row = blockIdx.x;
+  const long long target = target_of(chunk, row);
+  const float scale = *grad;
+  const float shift = log_norms[row];
+  const float uniform = smoothing / static_cast<float>(chunk.classes);
+  for (long long i = threadIdx.x; i < chunk.count; i += block_threads) {
+    const long long at = row * chunk.count + i;
+    const float bonus = chunk.first + i == target ? 1 - smoothing : 0.0f;
+    const float part = (expf(chunk.logits[at] - shift) - uniform - bonus) * scale;
+    out[at] = written<T>(target < 0 ? 0.0f : part);
+  }
+}
+
+unsigned blocks_over(std::int64_t items) {
+  return static_cast<unsigned>((items + block_threads - 1) / block_threads);
+}
+
+}  // namespace
+
+void launch_start_rows(RunningSoftmax* states, std::int64_t rows) {
+  start_rows<<<blocks_over(rows), block_threads, 0, current_launch().stream>>>(states, rows);
+  check_launch("start_rows");
+}
+
+void launch_add_classes(const ClassChunk& chunk, RunningSoftmax* states, bool sums_logits, void* weights,
+                        DType dtype, float* gradient, std::int64_t d) {
+  visit_narrow(dtype, [&]<typename T>() {
+    add_classes<<<static_cast<unsigned>(chunk.rows), block_threads, 0, current_launch().stream>>>(
+        chunk, states, sums_logits, static_cast<T*>(weights), gradient, d, FaultReport::here());
+  });
+  check_launch("add_classes");
+}
+
+void launch_sum_losses(const ClassChunk& all, const RunningSoftmax* states, double smoothing, double* losses,
+                       float* total) {
+  const cudaStream_t stream = current_launch().stream;
+  row_losses<<<blocks_over(all.rows), block_threads, 0, stream>>>(all, states, smoothing, losses);
+  sum_losses<<<1, block_threads, 0, stream>>>(losses, all.rows, total);
+  check_launch("sum_losses");
+}
+
+void launch_finish_gradient(const ClassChunk& all, const RunningSoftmax* states, double smoothing,
+                            DType dtype, const void* weight, const float* weight_sum, std::int64_t d,
+                            float* gradient, float* log_norms) {
+  visit_narrow(dtype, [&]<typename T>() {
+    finish_gradient<<<static_cast<unsigned>(all.rows), block_threads, 0, current_launch().stream>>>(
+        all, states, static_cast<float>(smoothing), static_cast<const T*>(weight), weight_sum, d, gradient,
+        log_norms);
+  });
+  check_launch("finish_gradient");
+}
+
+void launch_sum_weights(DType dtype, const void* weight, std::int64_t classes, std::int64_t d, float* parts,
+                        float* sum) {
+  const cudaStream_t stream = current_launch().stream;
+  visit_narrow(dtype, [&]<typename T>() {
+    sum_weight_parts<<<dim3(blocks_over(d), weight_sum_parts), block_threads, 0, stream>>>(
+        static_cast<const T*>(weight), classes, d, parts);
+  });
+  sum_parts<<<blocks_over(d), block_threads, 0, stream>>>(parts, d, sum);
+  check_launch("sum_weights");
+}
+
+void launch_class_gradients(const ClassChunk& chunk, const float* log_norms, double smoothing,
+                            const float* grad, DType dtype, void* out) {
+  visit_narrow(dtype, [&]<typename T>() {
+    class_gradients<<<static_cast<unsigned>(chunk.rows), block_threads, 0, current_launch().stream>>>(
+        chunk, log_norms, static_cast<float>(smoothing), grad, static_cast<T*>(out));
+  });
+  check_launch("class_gradients");
+}
+
+}  // namespace wick::cuda
