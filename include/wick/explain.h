@@ -54,6 +54,12 @@ struct ExplainedOperand {
   std::optional<std::uint32_t> step;  ///< the step that computed it; none for data
 };
 
+/// A result of a step behind its first one.
+struct ExplainedResult {
+  DType dtype = DType::f32;  ///< the shape is the first one's
+  ExplainedPlace place;
+};
+
 /// One kernel that runs.
 struct ExplainedStep {
   std::string op;
@@ -62,8 +68,9 @@ struct ExplainedStep {
   Shape shape;
   DType dtype = DType::f32;
   ExplainedPlace place;
-  std::uint32_t last_use = 0;  ///< the last step that reads the result
-  bool in_place = false;       ///< the result overwrites an operand
+  std::vector<ExplainedResult> more_results;  ///< of a group of elementwise ops: those behind the first
+  std::uint32_t last_use = 0;                 ///< the last step that reads the result
+  bool in_place = false;                      ///< the result overwrites an operand
   double flops = 0;
   double bytes = 0;  ///< each operand read once, the result written once
   double floor_seconds = 0;

@@ -101,7 +101,8 @@ TrainResult train(Model& model, LoraAdapter* adapter, const Dataset& data, const
 
 /// What an optimizer step computes on a batch of `rows` full rows of `length` tokens; nothing is computed, so
 /// that a `Model::blank` will do. `adapter` is trained, or with options.full (and no adapter) the model. Of
-/// the options those of the step count: adamw, max_grad_norm, label_smoothing, full. Throws ArgumentError for
+/// the options those of the step count: adamw, max_grad_norm, label_smoothing, full,
+/// gradient_checkpointing. Throws ArgumentError for
 /// rows and lengths that the model does not take, and as `train` does.
 Explanation explain_train_step(Model model, std::optional<LoraAdapter> adapter, const TrainOptions& options,
                                std::int64_t rows, std::int64_t length);

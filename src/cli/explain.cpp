@@ -27,6 +27,7 @@ struct Options {
   std::int64_t batch_size = 0;
   std::int64_t seq_len = 0;
   bool full = false;
+  bool gradient_checkpointing = false;
   ComputeOptions compute;
 };
 
@@ -81,6 +82,7 @@ Explanation explanation_of(const Options& options, Device device) {
   if (options.what == "train") {
     TrainOptions train;
     train.full = options.full;
+    train.gradient_checkpointing = options.gradient_checkpointing;
     const std::int64_t rows = options.batch_size > 0 ? options.batch_size : train.batch_size;
     return explain_train_step(std::move(model), std::move(adapter), train, rows, length);
   }
@@ -130,6 +132,9 @@ void add_explain(CLI::App& app) {
                    "To train: names separated by commas, a regular expression, or all-linear")
       ->capture_default_str();
   command->add_flag("--full", options->full, "To train: all parameters instead of an adapter");
+  command->add_flag(
+      "--gradient-checkpointing", options->gradient_checkpointing,
+      "To train: compute each layer again for its gradient instead of keeping what it computed");
   command->add_option("--dtype", options->dtype,
                       "Dtype of the weights: f32, bf16 or f16 (default: as the config says)");
   options->compute.add_to(*command);

@@ -46,6 +46,13 @@ std::string place_text(const ExplainedPlace& place) {
   return {};
 }
 
+std::string places_text(const ExplainedStep& step) {
+  std::string text = place_text(step.place);
+  for (const ExplainedResult& more : step.more_results)
+    text += fmt::format(", {} {}", name_of(more.dtype), place_text(more.place));
+  return step.in_place ? text + ", in place" : text;
+}
+
 std::string line_text(const ExplainedOrigin& origin) {
   if (origin.line == 0) return {};
   return fmt::format("{}:{}", std::filesystem::path(origin.file).filename().string(), origin.line);

@@ -18,6 +18,8 @@ std::string seconds_text(double seconds);
 std::string spec_text(DType dtype, const Shape& shape);
 /// "arena + 4096", "input 3", "result 0 + 64"
 std::string place_text(const ExplainedPlace& place);
+/// Where the results of a step lie, and whether in place of an operand.
+std::string places_text(const ExplainedStep& step);
 /// "decoder.cpp:42"; empty when the line is not known.
 std::string line_text(const ExplainedOrigin& origin);
 /// "gradient of model.layers.3/mlp"; a dash for what belongs to no part.

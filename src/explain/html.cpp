@@ -87,7 +87,7 @@ std::string step_row(const Explanation& e, std::uint32_t s) {
     operands +=
         fmt::format("{}{} ({})", operands.empty() ? "" : ", ", spec_text(operand.dtype, operand.shape), from);
   }
-  std::string notes = place_text(step.place) + (step.in_place ? ", in place" : "");
+  std::string notes = places_text(step);
   if (const std::string line = line_text(step.origin); !line.empty()) notes += " \u00b7 " + line;
   if (!step.attributes.empty()) notes += " \u00b7 " + shortened(step.attributes, 300);
   return fmt::format(

@@ -50,12 +50,16 @@ json step_of(const ExplainedStep& step) {
     if (operand.step) one["step"] = *operand.step;
     operands.push_back(std::move(one));
   }
+  auto more_results = json::array();
+  for (const ExplainedResult& more : step.more_results)
+    more_results.push_back({{"dtype", name_of(more.dtype)}, {"place", place_of(more.place)}});
   json out{{"op", step.op},
            {"attributes", step.attributes},
            {"operands", std::move(operands)},
            {"shape", dims_of(step.shape)},
            {"dtype", name_of(step.dtype)},
            {"place", place_of(step.place)},
+           {"more_results", std::move(more_results)},
            {"last_use", step.last_use},
            {"in_place", step.in_place},
            {"flops", step.flops},

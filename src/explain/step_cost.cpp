@@ -67,6 +67,8 @@ StepCost cost_of(const Plan& plan, const Step& step) {
   std::sort(operands.begin(), operands.end());
   operands.erase(std::unique(operands.begin(), operands.end()), operands.end());
   cost.bytes = bytes_of(output);
+  for (std::size_t r = 0; r < step.more_outputs.size(); ++r)
+    cost.bytes += bytes_of({output.shape, node.group->dtype_of(node.group->results[r + 1])});
   for (std::uint32_t i : operands) cost.bytes += bytes_behind(plan.graph, i);
   return cost;
 }

@@ -46,8 +46,7 @@ std::string Explanation::text() const {
     const ExplainedStep& step = steps[s];
     text += fmt::format("{:>5} {:<26} {:<22} {:>13} {:>11} {:>10}  {:<22} {:<34} {}\n", s, step.op,
                         spec_text(step.dtype, step.shape), flops_text(step.flops), bytes_text(step.bytes),
-                        seconds_text(step.floor_seconds),
-                        place_text(step.place) + (step.in_place ? ", in place" : ""), part_text(step.origin),
+                        seconds_text(step.floor_seconds), places_text(step), part_text(step.origin),
                         line_text(step.origin));
     text += fmt::format("      ({}){}\n", operands_text(step),
                         step.attributes.empty() ? "" : fmt::format(" {}", shortened(step.attributes, 100)));

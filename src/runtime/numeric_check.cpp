@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "graph/record.h"
 #include "graph/scope_names.h"
@@ -42,11 +45,49 @@ void take_in(NumericRange& range, double x) {
   }
 }
 
+float as_float(float x) noexcept { return x; }
+float as_float(bfloat16 x) noexcept { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
+
+/// The range of numbers that are all finite, else nothing: the usual case, several at a time.
+template <typename T>
+std::optional<NumericRange> finite_range(const T* data, std::int64_t count) {
+  constexpr std::int64_t lanes = 16;
+  constexpr std::uint32_t exponent = 0x7F800000;  // all ones in NaN and infinity
+  std::array<float, lanes> low;
+  std::array<float, lanes> high;
+  std::array<std::uint32_t, lanes> largest{};
+  low.fill(std::numeric_limits<float>::max());
+  high.fill(std::numeric_limits<float>::lowest());
+  const auto take = [&](std::size_t lane, float x) {
+    low[lane] = x < low[lane] ? x : low[lane];
+    high[lane] = x > high[lane] ? x : high[lane];
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x) & exponent;
+    largest[lane] = bits > largest[lane] ? bits : largest[lane];
+  };
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    for (std::size_t lane = 0; lane < lanes; ++lane)
+      take(lane, as_float(data[i + static_cast<std::int64_t>(lane)]));
+  for (; i < count; ++i) take(0, as_float(data[i]));
+  if (*std::max_element(largest.begin(), largest.end()) == exponent) return std::nullopt;
+  NumericRange range;
+  range.elements = static_cast<std::uint64_t>(count);
+  if (count > 0) {
+    range.low = static_cast<double>(*std::min_element(low.begin(), low.end()));
+    range.high = static_cast<double>(*std::max_element(high.begin(), high.end()));
+  }
+  return range;
+}
+
 /// `T` is converted to double by way of `Through`.
 template <typename T, typename Through>
 NumericRange range_as(const std::byte* data, const Layout& layout) {
   NumericRange range;
   const auto* first = reinterpret_cast<const T*>(data);
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, bfloat16>) {
+    if (layout.is_contiguous())
+      if (const auto finite = finite_range(first, layout.shape.elements())) return *finite;
+  }
   std::array<std::int64_t, max_rank> position{};
   std::int64_t offset = 0;
   for (std::int64_t left = layout.shape.elements(); left > 0; --left) {

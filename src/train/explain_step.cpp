@@ -37,7 +37,8 @@ Explanation explain_train_step(Model model, std::optional<LoraAdapter> adapter, 
         fmt::format("{} rows of {} tokens cannot be trained on: at least 1 row, and 2 to {} tokens", rows,
                     length, positions));
   TrainStep step(model, adapter ? &*adapter : nullptr,
-                 {options.adamw, options.max_grad_norm, options.label_smoothing, options.seed});
+                 {options.adamw, options.max_grad_norm, options.label_smoothing, options.seed,
+                  options.gradient_checkpointing});
   const Batch batch = full_batch(rows, length);
   const BatchTensors tensors(batch);
   Explanation result = step.explain({&tensors, 1}, options.learning_rate);

@@ -112,6 +112,28 @@ TEST(Explain, RowsThatATakeReadsAreCountedNotTheTable) {
   EXPECT_EQ(explain({take(table, ids, 0)}).steps.at(0).bytes, 2 * (2 * 4 * 4) + 2 * 8);
 }
 
+TEST(Explain, EveryResultOfAGroupIsTold) {
+  const Tensor m = data({64});
+  const Tensor v = data({64});
+  const Tensor g = data({64});
+  const Tensor mean = m * 0.9 + g * 0.1;
+  const Tensor square_mean = v * 0.9 + square(g) * 0.1;
+  const Tensor step = mean / (sqrt(square_mean) + 1e-8);
+  const Explanation e = explain({mean, square_mean, step});
+  double written = 0;
+  for (const ExplainedStep& s : e.steps) {
+    written += 64 * 4 * static_cast<double>(1 + s.more_results.size());
+    for (const ExplainedResult& more : s.more_results) {
+      EXPECT_EQ(more.dtype, DType::f32);
+      EXPECT_EQ(more.place.kind, ExplainedPlace::Kind::result);
+    }
+  }
+  EXPECT_EQ(written, 3 * 64 * 4) << "three results, by however many steps";
+  if (e.steps.size() == 1) {
+    EXPECT_EQ(e.bytes(), 6 * 64 * 4) << "three inputs and three results";
+  }
+}
+
 TEST(Explain, WhatIsEvaluatedAlreadyAndWhatIsEmpty) {
   const Explanation e = explain({data({2})});
   EXPECT_TRUE(e.steps.empty());
@@ -158,13 +180,15 @@ ModelConfig small_config() {
   return config;
 }
 
-Explanation train_step() {
+Explanation train_step(bool gradient_checkpointing = false) {
   Model model = Model::blank(small_config());
   LoraConfig lora;
   lora.rank = 4;
   lora.target_modules = parse_target_modules("q_proj,v_proj");
   LoraAdapter adapter = LoraAdapter::create(model, lora, 0);
-  return explain_train_step(std::move(model), std::move(adapter), {}, 2, 32);
+  TrainOptions options;
+  options.gradient_checkpointing = gradient_checkpointing;
+  return explain_train_step(std::move(model), std::move(adapter), options, 2, 32);
 }
 
 TEST(Explain, ATrainingStepHasTheLayersTheirGradientsAndTheOptimizer) {
@@ -180,6 +204,13 @@ TEST(Explain, ATrainingStepHasTheLayersTheirGradientsAndTheOptimizer) {
     EXPECT_THAT(parts, Contains(part));
   EXPECT_GT(gradient_flops, 0);
   EXPECT_LT(gradient_flops, e.flops());
+}
+
+TEST(Explain, GradientCheckpointingComputesMoreAndHoldsLess) {
+  const Explanation kept = train_step(false);
+  const Explanation computed_again = train_step(true);
+  EXPECT_GT(computed_again.flops(), kept.flops());
+  EXPECT_LT(computed_again.peak_bytes(), kept.peak_bytes());
 }
 
 TEST(Explain, ThePageOfATrainingStepFoldsItByLayerAndNeedsNothingElse) {

@@ -1,5 +1,6 @@
 #include "wick/numerics.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -87,6 +88,17 @@ TEST(NumericCheck, SeesNaNInDataOfAnyLayout) {
 
 TEST(NumericCheck, OverflowOfAConversionIsNamed) {
   EXPECT_THAT(error_of(cast(data({70000}), DType::f16)), HasSubstr("cast is the first op"));
+}
+
+TEST(NumericCheck, RangesCoverEveryElementOfEveryDtype) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f64})
+    for (std::int64_t count : {1, 16, 37}) {  // the numbers are looked at 16 at a time
+      // count - 1, ..., 0: the logarithm of the last one is infinite.
+      const Tensor x = cast((count - 1) - arange(count), dtype).eval();
+      const Tensor evaluated = Tensor::from(cast(x, DType::f64).to_vector<double>(), {count});
+      EXPECT_THAT(error_of(log(cast(evaluated, dtype).eval())),
+                  HasSubstr(fmt::format("operand 0: {}[{}] from 0 to {}", name_of(dtype), count, count - 1)));
+    }
 }
 
 TEST(NumericCheck, SaysInWhichPartOfTheModelAndThatItIsAGradient) {
