@@ -47,6 +47,44 @@ struct Exp {
   }
 };
 
+/// Horner's rule, highest coefficient last.
+template <class D, class V, std::size_t count>
+HWY_INLINE V polynomial(D d, V x, const double (&coefficients)[count]) {
+  V sum = number(d, coefficients[count - 1]);
+  for (std::size_t i = count - 1; i-- > 0;) sum = hn::MulAdd(sum, x, number(d, coefficients[i]));
+  return sum;
+}
+
+/// exp where 1 is added to it, which does not notice what is below e^-86: 0 here. In f32 by the polynomial of
+/// degree 6 that is closest to 2^f for f in [-1/2, 1/2] (2e-9 relative).
+struct ExpBesideOne {
+  template <class D, class V>
+  static HWY_INLINE V apply_single(D d, V x) {
+    static constexpr double power_of_two[] = {
+        1.0, 6.931472028e-1, 2.402264791e-1, 5.550332548e-2, 9.618437357e-3, 1.339887440e-3, 1.535336188e-4};
+    const hn::RebindToSigned<D> integers;
+    const V to_integer =
+        number(d, 12582912);  // 1.5 2^23: adding it leaves the nearest integer in the low bits
+    const V log2e = number(d, 1.44269504);
+    const V shifted = hn::MulAdd(x, log2e, to_integer);
+    const V f = hn::MulAdd(x, number(d, 1.92596299e-8), hn::MulSub(x, log2e, hn::Sub(shifted, to_integer)));
+    const V p = polynomial(d, f, power_of_two);
+    // Half of 2^n, for 2^128 is no float.
+    const V half_power = hn::BitCast(
+        d, hn::Add(hn::ShiftLeft<23>(hn::BitCast(integers, shifted)), hn::Set(integers, 126 << 23)));
+    const V inside = hn::IfThenZeroElse(hn::Lt(x, number(d, -86)), hn::Mul(hn::Add(p, p), half_power));
+    const V infinity = number(d, std::numeric_limits<double>::infinity());
+    return hn::IfThenElse(hn::Gt(x, number(d, 88.7228)), infinity, inside);
+  }
+  template <class D, class V>
+  static HWY_INLINE V apply(D d, V x) {
+    if constexpr (sizeof(Element<D>) == 4)
+      return apply_single(d, x);
+    else
+      return Exp::apply(d, x);
+  }
+};
+
 struct Log {
   template <class D, class V>
   static HWY_INLINE V apply(D d, V x) {
@@ -101,24 +139,16 @@ struct Sigmoid {
   template <class D, class V>
   static HWY_INLINE V apply(D d, V x) {
     const V one = number(d, 1);
-    return hn::Div(one, hn::Add(one, Exp::apply(d, hn::Neg(x))));
+    return hn::Div(one, hn::Add(one, ExpBesideOne::apply(d, hn::Neg(x))));
   }
 };
 
 struct Silu {
   template <class D, class V>
   static HWY_INLINE V apply(D d, V x) {
-    return hn::Div(x, hn::Add(number(d, 1), Exp::apply(d, hn::Neg(x))));
+    return hn::Div(x, hn::Add(number(d, 1), ExpBesideOne::apply(d, hn::Neg(x))));
   }
 };
-
-/// Horner's rule, highest coefficient last.
-template <class D, class V, std::size_t count>
-HWY_INLINE V polynomial(D d, V x, const double (&coefficients)[count]) {
-  V sum = number(d, coefficients[count - 1]);
-  for (std::size_t i = count - 1; i-- > 0;) sum = hn::MulAdd(sum, x, number(d, coefficients[i]));
-  return sum;
-}
 
 struct Erf {
   /// Minimax fits made for this file, 7e-8 relative: erf(x) / x - 1 in x^2 up to 1, and -log(1 - erf(x)) from
@@ -132,7 +162,7 @@ struct Erf {
     const V one = number(d, 1);
     const V magnitude = hn::Min(hn::Abs(x), number(d, 4));
     const V small = hn::MulAdd(polynomial(d, hn::Mul(x, x), near_zero), x, x);
-    const V large = hn::Sub(one, hn::Exp(d, hn::Neg(polynomial(d, magnitude, tail))));
+    const V large = hn::Sub(one, ExpBesideOne::apply(d, hn::Neg(polynomial(d, magnitude, tail))));
     const V result = hn::IfThenElse(hn::Le(magnitude, one), small, hn::CopySign(large, x));
     return hn::IfThenElse(hn::IsNaN(x), x, result);
   }

@@ -124,6 +124,25 @@ HWY_INLINE FloatVec exp_vec(FloatVec x) {
   return hn::IfThenElse(underflows, hn::Zero(f32_tag), hn::Mul(p, power));
 }
 
+/// 2^x of x <= 0, 2e-7 relative; 0 where the result is below the smallest normal number. NaN stays NaN. The
+/// polynomial of degree 5 is the closest to 2^f for f in [-1/2, 1/2].
+HWY_INLINE FloatVec exp2_vec(FloatVec x) {
+  const hn::RebindToSigned<Float> integers;
+  const FloatVec to_integer = hn::Set(f32_tag, 12582912.0f);  // 1.5 2^23, as above
+  const FloatVec shifted = hn::Add(x, to_integer);
+  const FloatVec f = hn::Sub(x, hn::Sub(shifted, to_integer));
+  FloatVec p = hn::Set(f32_tag, 1.32764725e-3f);
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 9.67554096e-3f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 5.55071309e-2f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 2.40221202e-1f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 6.93146944e-1f));
+  p = hn::MulAdd(p, f, hn::Set(f32_tag, 1.00000012f));
+  const FloatVec power = hn::BitCast(
+      f32_tag, hn::Add(hn::ShiftLeft<23>(hn::BitCast(integers, shifted)), hn::Set(integers, 127 << 23)));
+  const auto underflows = hn::Lt(x, hn::Set(f32_tag, -125.9f));
+  return hn::IfThenZeroElse(underflows, hn::Mul(p, power));
+}
+
 HWY_INLINE float sum_of(FloatVec v) { return hn::GetLane(hn::SumOfLanes(f32_tag, v)); }
 HWY_INLINE float max_of(FloatVec v) { return hn::GetLane(hn::MaxOfLanes(f32_tag, v)); }
 
@@ -180,6 +199,38 @@ HWY_INLINE void map_row(const T* x, T* out, std::int64_t count, const F& f) {
   std::int64_t i = 0;
   for (; i + lanes <= count; i += lanes) store(f(load(x + i), i, lanes), out + i);
   if (i < count) store_first(f(load_first(x + i, count - i, 0.0f), i, count - i), out + i, count - i);
+}
+
+/// Asks for the lines of a row that is read next: the hardware does not look across pages.
+template <typename T>
+HWY_INLINE void prefetch_row(const T* row, std::int64_t count) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < count; i += line) __builtin_prefetch(row + i);
+}
+
+/// out[i] = f(x[i]); returns the sum of what f gives, as sum_over_row does. `others` is a value with f = 0.
+template <typename T, typename F>
+HWY_INLINE float map_row_and_sum(const T* x, T* out, std::int64_t count, float others, const F& f) {
+  FloatVec sums[4] = {hn::Zero(f32_tag), hn::Zero(f32_tag), hn::Zero(f32_tag), hn::Zero(f32_tag)};
+  const auto map = [&](FloatVec& sum, std::int64_t i) HWY_ATTR {
+    const FloatVec y = f(load(x + i));
+    store(y, out + i);
+    sum = hn::Add(sum, y);
+  };
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    map(sums[0], i);
+    map(sums[1], i + lanes);
+    map(sums[2], i + 2 * lanes);
+    map(sums[3], i + 3 * lanes);
+  }
+  for (; i + lanes <= count; i += lanes) map(sums[0], i);
+  if (i < count) {
+    const FloatVec y = f(load_first(x + i, count - i, others));
+    store_first(y, out + i, count - i);
+    sums[1] = hn::Add(sums[1], y);
+  }
+  return sum_of(hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])));
 }
 
 /// load or load_first.

@@ -55,12 +55,13 @@ void layer_norm_row(const T* x, T* out, const NormRows& job) {
   // it.
   const float first_mean = sum_over_row(x, job.d, 0.0f, [](FloatVec v) HWY_ATTR { return v; }) / d;
   const FloatVec about = hn::Set(f32_tag, first_mean);
-  const float left =
-      sum_over_row(x, job.d, first_mean, [&](FloatVec v) HWY_ATTR { return hn::Sub(v, about); }) / d;
+  FloatVec left_sums = hn::Zero(f32_tag);
   const float squares = sum_over_row(x, job.d, first_mean, [&](FloatVec v) HWY_ATTR {
     const FloatVec centered = hn::Sub(v, about);
+    left_sums = hn::Add(left_sums, centered);
     return hn::Mul(centered, centered);
   });
+  const float left = sum_of(left_sums) / d;
   const FloatVec mean = hn::Set(f32_tag, first_mean + left);
   const double variance = std::max(
       0.0, static_cast<double>(squares) / static_cast<double>(job.d) - static_cast<double>(left) * left);
@@ -78,6 +79,7 @@ void norm_rows(const NormRows& job, bool centered) {
   const auto* x = static_cast<const T*>(job.x);
   auto* out = static_cast<T*>(job.out);
   for (std::int64_t r = 0; r < job.rows; ++r, x += job.d, out += job.d) {
+    if (r + 1 < job.rows) prefetch_row(x + job.d, job.d);
     if (centered)
       layer_norm_row(x, out, job);
     else

@@ -16,20 +16,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace wick::HWY_NAMESPACE {
 
-template <typename T, bool logarithm>
+constexpr float lowest = -std::numeric_limits<float>::infinity();
+
+template <typename T>
 void softmax_row(const T* x, T* out, std::int64_t count) {
-  constexpr float lowest = -std::numeric_limits<float>::infinity();
+  const FloatVec log2e = hn::Set(f32_tag, 1.44269504f);
   const FloatVec shift = hn::Set(f32_tag, max_of_row(x, count, lowest));
-  const auto weight = [&](FloatVec v) HWY_ATTR { return exp_vec(hn::Sub(v, shift)); };
-  if constexpr (logarithm) {
-    const FloatVec log_sum = hn::Set(f32_tag, std::log(sum_over_row(x, count, lowest, weight)));
-    map_row(x, out, count, [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR {
-      return hn::Sub(hn::Sub(v, shift), log_sum);
-    });
-  } else if constexpr (std::is_same_v<T, float>) {
-    map_row(x, out, count, [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR { return weight(v); });
-    const float sum = sum_over_row(out, count, 0.0f, [](FloatVec v) HWY_ATTR { return v; });
-    const FloatVec scale = hn::Set(f32_tag, 1.0f / sum);
+  const auto weight = [&](FloatVec v) HWY_ATTR { return exp2_vec(hn::Mul(hn::Sub(v, shift), log2e)); };
+  if constexpr (std::is_same_v<T, float>) {
+    const FloatVec scale = hn::Set(f32_tag, 1.0f / map_row_and_sum(x, out, count, lowest, weight));
     map_row(out, out, count,
             [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR { return hn::Mul(v, scale); });
   } else {  // weights rounded to T before they are scaled would be rounded twice: computed again instead
@@ -40,14 +35,25 @@ void softmax_row(const T* x, T* out, std::int64_t count) {
 }
 
 template <typename T>
+void log_softmax_row(const T* x, T* out, std::int64_t count) {
+  const FloatVec shift = hn::Set(f32_tag, max_of_row(x, count, lowest));
+  const auto weight = [&](FloatVec v) HWY_ATTR { return exp_vec(hn::Sub(v, shift)); };
+  const FloatVec log_sum = hn::Set(f32_tag, std::log(sum_over_row(x, count, lowest, weight)));
+  map_row(x, out, count, [&](FloatVec v, std::int64_t, std::int64_t) HWY_ATTR {
+    return hn::Sub(hn::Sub(v, shift), log_sum);
+  });
+}
+
+template <typename T>
 void softmax_rows(const void* x, void* out, std::int64_t rows, std::int64_t count, bool logarithm) {
   const auto* from = static_cast<const T*>(x);
   auto* to = static_cast<T*>(out);
   for (std::int64_t r = 0; r < rows; ++r, from += count, to += count) {
+    if (r + 1 < rows) prefetch_row(from + count, count);
     if (logarithm)
-      softmax_row<T, true>(from, to, count);
+      log_softmax_row(from, to, count);
     else
-      softmax_row<T, false>(from, to, count);
+      softmax_row(from, to, count);
   }
 }
 
