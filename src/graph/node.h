@@ -44,6 +44,11 @@ class Node {
     return Tensor(const_cast<Node*>(node));
   }
 
+  /// Says that the node is a number which many expressions share: whoever holds it, holds it for the next
+  /// expression, not to ask for a gradient. To be called before any other thread knows the node.
+  void share_number() noexcept { shared_number_ = true; }
+  bool is_shared_number() const noexcept { return shared_number_; }
+
   const Op* op() const noexcept { return op_; }
   const Attrs& attrs() const noexcept { return attrs_; }
   const Shape& shape() const noexcept { return shape_; }
@@ -102,6 +107,7 @@ class Node {
   mutable std::atomic<std::uint32_t> references_{1};
   mutable std::atomic<bool> lock_{false};
   mutable std::atomic<bool> forgotten_{false};
+  bool shared_number_ = false;
   DType dtype_;
   Device device_;
   std::uint32_t input_count_;

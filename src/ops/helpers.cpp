@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
 
+#include "graph/node.h"
 #include "graph/record.h"
 #include "wick/error.h"
 #include "wick/ops/movement.h"
@@ -19,6 +22,38 @@ bool fits(double value) {
   // 2^digits is exact in double where the largest integer may not be.
   return value >= static_cast<double>(std::numeric_limits<T>::min()) &&
          value < std::ldexp(1.0, std::numeric_limits<T>::digits);
+}
+
+/// The nodes of the last numbers on this thread: an expression that repeats a number records it once. Which
+/// occurrences in an expression share a node depends on the expression alone, so its structure stays the same
+/// from one recording to the next.
+class RecentNumbers {
+ public:
+  Tensor number(double value, DType dtype, SourceLocation where) {
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    const std::uint64_t key = (bits ^ (static_cast<std::uint64_t>(dtype) << 52)) * 0x9E3779B97F4A7C15u;
+    Entry& entry = entries_[key >> 60];
+    if (!entry.node.defined() || entry.bits != bits || entry.dtype != dtype) {
+      entry = {bits, dtype, constant(value, dtype, where)};
+      entry.node.node()->share_number();
+    }
+    return entry.node;
+  }
+
+ private:
+  struct Entry {
+    std::uint64_t bits = 0;
+    DType dtype = DType::f32;
+    Tensor node;
+  };
+  std::array<Entry, 16> entries_;
+};
+
+/// A number beside a tensor. In eager mode each is a node of its own, for it gets a value there.
+Tensor number_operand(double value, DType dtype, SourceLocation where) {
+  if (record_hook()) return constant(value, dtype, where);
+  thread_local RecentNumbers recent;
+  return recent.number(value, dtype, where);
 }
 
 bool fits_dtype(double value, DType dtype) {
@@ -54,11 +89,11 @@ Tensor floating_tensor(const Operand& operand) {
 Promoted promote_operands(const Operand& a, const Operand& b) {
   if (a.tensor() && !b.tensor() && a.tensor()->defined()) {
     const DType dtype = dtype_beside(a.tensor()->dtype(), b);
-    return {cast_to(*a.tensor(), dtype, a.where()), constant(b.value(), dtype, a.where())};
+    return {cast_to(*a.tensor(), dtype, a.where()), number_operand(b.value(), dtype, a.where())};
   }
   if (!a.tensor() && b.tensor() && b.tensor()->defined()) {
     const DType dtype = dtype_beside(b.tensor()->dtype(), a);
-    return {constant(a.value(), dtype, a.where()), cast_to(*b.tensor(), dtype, a.where())};
+    return {number_operand(a.value(), dtype, a.where()), cast_to(*b.tensor(), dtype, a.where())};
   }
   Promoted pair{to_tensor(a), to_tensor(b)};
   if (!pair.a.defined() || !pair.b.defined()) return pair;  // the recorder reports it

@@ -26,7 +26,9 @@ namespace {
 
 /// Whether somebody besides the walked graph holds the node. Each edge of the walk is two references: the
 /// user's input slot, and the walk's own.
-bool held_elsewhere(const Node& node, std::uint32_t edges) { return node.references() > 2 * edges; }
+bool held_elsewhere(const Node& node, std::uint32_t edges) {
+  return node.references() > 2 * edges && !node.is_shared_number();
+}
 
 std::vector<std::uint32_t> count_edges(const Walk& walk) {
   std::vector<std::uint32_t> edges(walk.order.size(), 0);

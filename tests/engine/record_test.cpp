@@ -4,6 +4,8 @@
 #include <cmath>
 #include <thread>
 
+#include "graph/node.h"
+#include "graph/walk.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/ops.h"
@@ -74,6 +76,26 @@ TEST(Record, ViewsOfForeignMemoryShareIt) {
     EXPECT_EQ((view * 2).to_vector<float>(), (std::vector<float>{2, 4, 6}));
   }
   EXPECT_TRUE(watch.expired());
+}
+
+std::size_t node_count(const Tensor& result) {
+  return walk(std::span(&result, 1), WalkThrough::everything).order.size();
+}
+
+TEST(Record, ANumberThatRepeatsIsRecordedOnce) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2}, {2});
+  EXPECT_EQ(node_count(x * 2.5 + 2.5), 4u);                // x, the number, the product, the sum
+  EXPECT_EQ(node_count(x * 2.5 + 3.5), 5u);                // two numbers
+  EXPECT_EQ(node_count(x + 0.0 + -0.0), 5u);               // which are not the same
+  EXPECT_EQ(node_count(cast(x * 2, DType::f64) * 2), 6u);  // a number has the other operand's dtype
+}
+
+TEST(Record, ExpressionsThatShareANumberDoNotHoldEachOthersHistory) {
+  const Tensor first = Tensor::from(std::vector<float>{1, 2}, {2}) * 7.25;
+  const Tensor second = Tensor::from(std::vector<float>{3, 4}, {2}) * 7.25;
+  first.eval();
+  EXPECT_TRUE(first.node()->has_forgotten());  // nobody else holds what it was made of
+  EXPECT_EQ(second.to_vector<float>(), (std::vector<float>{21.75f, 29}));
 }
 
 TEST(Record, EightThreadsRecordAndEvaluateSharedHistoryAtOnce) {
