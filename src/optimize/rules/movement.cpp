@@ -22,10 +22,12 @@ Replacement unless_it_moves(const Pattern& x) {
   return [x](const Found& f) { return f.node(x).spec.shape == f.root().spec.shape ? f[x] : Tensor{}; };
 }
 
+/// Which dimension of the input dimension d of the result is.
+int source(const PermuteAttrs& attrs, int d) { return attrs.order[static_cast<std::size_t>(d)]; }
+
 Tensor permute_at_once(const Tensor& x, const PermuteAttrs& first, const PermuteAttrs& second) {
-  std::vector<int> order;
-  for (int d = 0; d < x.rank(); ++d)
-    order.push_back(first.order[static_cast<std::size_t>(second.order[static_cast<std::size_t>(d)])]);
+  std::vector<int> order(static_cast<std::size_t>(x.rank()));
+  for (int d = 0; d < x.rank(); ++d) order[static_cast<std::size_t>(d)] = source(first, source(second, d));
   return permute(x, order);
 }
 
