@@ -158,13 +158,13 @@ HWY_INLINE void for_each_vector(const T* row, std::int64_t count, float others, 
 
 /// Folds a row: `step(sum, vector)` from `start` on, in four independent sums, since one would wait for each
 /// addition; `join` puts them together. `others` fill the last vector up.
-template <typename T, typename Step, typename Join>
-HWY_INLINE FloatVec fold_row(const T* row, std::int64_t count, float others, FloatVec start, const Step& step,
-                             const Join& join) {
-  FloatVec a = start;
-  FloatVec b = start;
-  FloatVec c = start;
-  FloatVec d = start;
+template <typename T, typename Sum, typename Step, typename Join>
+HWY_INLINE Sum fold_row(const T* row, std::int64_t count, float others, const Sum& start, const Step& step,
+                        const Join& join) {
+  Sum a = start;
+  Sum b = start;
+  Sum c = start;
+  Sum d = start;
   std::int64_t i = 0;
   for (; i + 4 * lanes <= count; i += 4 * lanes) {
     a = step(a, load(row + i));

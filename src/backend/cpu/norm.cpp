@@ -48,6 +48,12 @@ void rms_norm_row(const T* x, T* out, const NormRows& job) {
   });
 }
 
+/// Sums over a row of its distances to a number.
+struct Deviations {
+  FloatVec of_values;
+  FloatVec of_squares;
+};
+
 template <typename T>
 void layer_norm_row(const T* x, T* out, const NormRows& job) {
   const auto d = static_cast<float>(job.d);
@@ -55,13 +61,17 @@ void layer_norm_row(const T* x, T* out, const NormRows& job) {
   // it.
   const float first_mean = sum_over_row(x, job.d, 0.0f, [](FloatVec v) HWY_ATTR { return v; }) / d;
   const FloatVec about = hn::Set(f32_tag, first_mean);
-  FloatVec left_sums = hn::Zero(f32_tag);
-  const float squares = sum_over_row(x, job.d, first_mean, [&](FloatVec v) HWY_ATTR {
-    const FloatVec centered = hn::Sub(v, about);
-    left_sums = hn::Add(left_sums, centered);
-    return hn::Mul(centered, centered);
-  });
-  const float left = sum_of(left_sums) / d;
+  const Deviations sums = fold_row(
+      x, job.d, first_mean, Deviations{hn::Zero(f32_tag), hn::Zero(f32_tag)},
+      [&](const Deviations& sum, FloatVec v) HWY_ATTR {
+        const FloatVec centered = hn::Sub(v, about);
+        return Deviations{hn::Add(sum.of_values, centered), hn::MulAdd(centered, centered, sum.of_squares)};
+      },
+      [](const Deviations& a, const Deviations& b) HWY_ATTR {
+        return Deviations{hn::Add(a.of_values, b.of_values), hn::Add(a.of_squares, b.of_squares)};
+      });
+  const float left = sum_of(sums.of_values) / d;
+  const float squares = sum_of(sums.of_squares);
   const FloatVec mean = hn::Set(f32_tag, first_mean + left);
   const double variance = std::max(
       0.0, static_cast<double>(squares) / static_cast<double>(job.d) - static_cast<double>(left) * left);
