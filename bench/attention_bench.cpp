@@ -94,11 +94,10 @@ void causal_backward(benchmark::State& state, std::int64_t length, DType dtype, 
   const Tensor loss = sum(out * random_data(out.shape(), dtype));
   (void)out.eval();
   const auto step = [&] { eval(grad(loss, {q, k, v})); };
-  reset_peak_bytes();
-  const std::uint64_t held = peak_bytes();
+  const PeakMemory memory;
   step();
   for (auto _ : state) step();
-  state.counters["peak_bytes"] = static_cast<double>(peak_bytes() - held);
+  state.counters["peak_bytes"] = memory.bytes();
   count_work(state, {.flops = causal_flops(length, 14, 5), .bytes = 0});
 }
 

@@ -40,12 +40,11 @@ double multiplied_weights(const Model& model) {
 }
 
 /// "held_bytes": the most that the process held, all weights included; "peak_bytes": this model's weights and
-/// what was added to `held`, which was there before the first evaluation.
-void count_memory(benchmark::State& state, const Model& model, std::uint64_t held) {
-  const std::uint64_t most = peak_bytes();
+/// what evaluations added.
+void count_memory(benchmark::State& state, const Model& model, const PeakMemory& memory) {
   state.counters["weight_bytes"] = weight_bytes(model);
-  state.counters["held_bytes"] = static_cast<double>(most);
-  state.counters["peak_bytes"] = weight_bytes(model) + static_cast<double>(most - held);
+  state.counters["held_bytes"] = static_cast<double>(peak_bytes());
+  state.counters["peak_bytes"] = weight_bytes(model) + memory.bytes();
 }
 
 /// Ids without text: the decoder of the text then has nothing to do.
@@ -64,12 +63,11 @@ void greedy_decode(benchmark::State& state, const Model& model, std::int64_t tok
   options.sampling.temperature = 0;
   options.max_tokens = tokens;
   const std::vector<std::int32_t> prompt{1, 2, 3, 4, 5, 6, 7, 8};
-  reset_peak_bytes();
-  const std::uint64_t held = peak_bytes();
+  const PeakMemory memory;
   (void)generate(model, tokenizer, prompt, options);
   for (auto _ : state)
     state.SetIterationTime(1 / generate(model, tokenizer, prompt, options).tokens_per_second);
-  count_memory(state, model, held);
+  count_memory(state, model, memory);
 }
 
 void greedy_decode_on_one_core(benchmark::State& state, bool eager) {
@@ -107,11 +105,10 @@ void training_step(benchmark::State& state, Model& model, std::int64_t rows, std
   TrainStep step(model, &adapter, {.adamw = {}, .gradient_checkpointing = checkpointing});
   const std::vector<BatchTensors> batches{BatchTensors(random_batch(model.config(), rows, length))};
   std::int64_t count = 0;
-  reset_peak_bytes();
-  const std::uint64_t held = peak_bytes();
+  const PeakMemory memory;
   step.run(batches, count++, 1e-4);
   for (auto _ : state) benchmark::DoNotOptimize(step.run(batches, count++, 1e-4).loss);
-  count_memory(state, model, held);
+  count_memory(state, model, memory);
   count_work(state,
              {.flops = 4.0 * multiplied_weights(model) * static_cast<double>(rows * length), .bytes = 0});
 }

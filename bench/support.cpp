@@ -12,15 +12,22 @@ namespace {
 /// The first step plans and packs, and is not timed; "peak_bytes" counts it.
 template <typename Step>
 void time_steps(benchmark::State& state, const Work& work, const Step& step) {
-  reset_peak_bytes();
-  const std::uint64_t held = peak_bytes();
+  const PeakMemory memory;
   step();
   for (auto _ : state) step();
-  state.counters["peak_bytes"] = static_cast<double>(peak_bytes() - held);
+  state.counters["peak_bytes"] = memory.bytes();
   count_work(state, work);
 }
 
 }  // namespace
+
+PeakMemory::PeakMemory() {
+  release_kept_memory();
+  reset_peak_bytes();
+  held_ = peak_bytes();
+}
+
+double PeakMemory::bytes() const { return static_cast<double>(peak_bytes() - held_); }
 
 Tensor random_data(const Shape& shape, DType dtype, std::uint64_t seed) {
   static std::map<std::string, Tensor> made;

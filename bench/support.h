@@ -40,6 +40,16 @@ benchmark::internal::Benchmark* add_benchmark(const std::string& name,
                                               std::function<void(benchmark::State&)> body);
 void count_work(benchmark::State& state, const Work& work);
 
+/// The memory that evaluations add from now on, at most. Arenas of earlier ones are given back first.
+class PeakMemory {
+ public:
+  PeakMemory();
+  double bytes() const;
+
+ private:
+  std::uint64_t held_;
+};
+
 /// Calls of `operator new` on this thread so far.
 std::uint64_t allocations() noexcept;
 

@@ -9,6 +9,7 @@
 #include "core/trace.h"
 #include "graph/record.h"
 #include "ops/copy.h"
+#include "runtime/arena_pool.h"
 #include "runtime/evaluation.h"
 #include "runtime/plan_cache.h"
 #include "runtime/stream_queue.h"
@@ -271,6 +272,10 @@ PlanCacheStats plan_cache_stats() { return PlanCache::instance().stats(); }
 std::uint64_t peak_bytes(Device device) { return backend_for(device).memory_use().peak; }
 void reset_peak_bytes(Device device) { backend_for(device).reset_peak(); }
 std::uint64_t kept_memory_bytes(Device device) { return backend_for(device).memory_use().kept; }
-void release_kept_memory(Device device) { backend_for(device).release_kept_memory(); }
+void release_kept_memory(Device device) {
+  const Backend& backend = backend_for(device);
+  release_idle_arenas(backend);
+  backend.release_kept_memory();
+}
 
 }  // namespace wick

@@ -64,5 +64,15 @@ TEST_F(MemoryLimit, IdleArenasMakeRoom) {
   EXPECT_LE(held_bytes(), with_arena);
 }
 
+TEST_F(MemoryLimit, ReleasedMemoryIncludesIdleArenas) {
+  const Tensor x = megabyte(3);
+  const std::uint64_t held = held_bytes();
+  sum(cumsum(sort(x, 0), 0)).eval();
+  EXPECT_GE(held_bytes(), held + x.bytes());
+  release_kept_memory();
+  EXPECT_EQ(held_bytes(), held);
+  EXPECT_EQ(kept_memory_bytes(), 0u);
+}
+
 }  // namespace
 }  // namespace wick
