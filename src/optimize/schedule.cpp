@@ -15,7 +15,8 @@ constexpr std::uint32_t none = ~std::uint32_t{0};
 
 class Scheduler {
  public:
-  explicit Scheduler(const Graph& graph) : graph_(graph), buffer_(graph.nodes.size(), none) {
+  explicit Scheduler(const Graph& graph)
+      : graph_(graph), buffer_(graph.nodes.size(), none), read_by_(graph.nodes.size(), 0) {
     std::vector<char> is_result(graph.nodes.size(), 0);
     for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) {
       const GraphNode& node = graph.nodes[i];
@@ -38,7 +39,7 @@ class Scheduler {
     return order;
   }
 
-  std::vector<std::uint32_t> order_from_reductions() const {
+  std::vector<std::uint32_t> order_from_reductions() {
     const std::vector<std::uint32_t> depth = depths();
     std::vector<std::uint32_t> starts;
     for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i)
@@ -53,7 +54,7 @@ class Scheduler {
   }
 
   /// The most bytes of temporaries that are held at once.
-  std::uint64_t peak_bytes(const std::vector<std::uint32_t>& order) const {
+  std::uint64_t peak_bytes(const std::vector<std::uint32_t>& order) {
     std::vector<std::uint32_t> uses_left(graph_.nodes.size(), 0);
     for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i)
       for (std::uint32_t b : buffers_read(i)) ++uses_left[b];
@@ -75,18 +76,21 @@ class Scheduler {
   }
 
   /// The temporaries that a step reads, each once. A view reads nothing.
-  SmallVector<std::uint32_t, 8> buffers_read(std::uint32_t i) const {
+  SmallVector<std::uint32_t, 8> buffers_read(std::uint32_t i) {
     SmallVector<std::uint32_t, 8> buffers;
+    ++reader_;
     const GraphNode& node = graph_.nodes[i];
     if (!node.op || node.op->view) return buffers;
     for (std::uint32_t input : node.inputs) {
       const std::uint32_t b = buffer_[input];
-      if (b != none && std::find(buffers.begin(), buffers.end(), b) == buffers.end()) buffers.push_back(b);
+      if (b == none || read_by_[b] == reader_) continue;
+      read_by_[b] = reader_;
+      buffers.push_back(b);
     }
     return buffers;
   }
 
-  bool reduces(std::uint32_t i) const {
+  bool reduces(std::uint32_t i) {
     std::uint64_t read = 0;
     for (std::uint32_t b : buffers_read(i)) read += bytes_of(b);
     return bytes_of(i) < read;
@@ -127,13 +131,15 @@ class Scheduler {
   }
 
   const Graph& graph_;
-  std::vector<std::uint32_t> buffer_;  // the node whose buffer a value lies in; none for data and results
+  std::vector<std::uint32_t> buffer_;   // the node whose buffer a value lies in; none for data and results
+  std::vector<std::uint32_t> read_by_;  // of each buffer, the last step that `buffers_read` counted it for
+  std::uint32_t reader_ = 0;
 };
 
 }  // namespace
 
 Graph schedule(const Graph& graph, const PassContext&) {
-  const Scheduler scheduler(graph);
+  Scheduler scheduler(graph);
   const std::vector<std::uint32_t> order = scheduler.order_from_reductions();
   if (scheduler.peak_bytes(order) >= scheduler.peak_bytes(scheduler.order_as_given())) return graph;
   Rewriter out(graph);
