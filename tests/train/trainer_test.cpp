@@ -114,6 +114,24 @@ TEST(Trainer, ANonFiniteLossMakesNoUpdateAndKeepsTheCheckpoint) {
               adapter.parameters()[i].second.to_vector<float>());
 }
 
+/// Step 3 fails while it runs and the data of step 4 are assembled.
+TEST(Trainer, AnErrorInFlightEndsTheRunAndKeepsTheCheckpoint) {
+  const TemporaryDirectory directory;
+  Model model = tiny_model();
+  LoraAdapter adapter = tiny_adapter(model);
+  std::vector<std::int64_t> ids(4 * 2 * 8, 5);
+  ids[2 * 16 + 3] = 64;  // beyond the vocabulary
+  const Dataset data = grid_data(directory.path() / "data.safetensors", {4, 2, 8}, ids, ids);
+  TrainOptions options = tiny_options(directory.path() / "out", 4);
+  options.shuffle = false;
+  options.save_every = 1;
+  EXPECT_THAT(message_of<ArgumentError>([&] { train(model, &adapter, data, nullptr, options); }),
+              HasSubstr("64"));
+  EXPECT_FALSE(fs::exists(options.out / "adapter_model.safetensors"));
+  EXPECT_NO_THROW(LoraAdapter::load(options.out / "checkpoints" / "step-000002", model));
+  EXPECT_FALSE(fs::exists(options.out / "checkpoints" / "step-000003"));
+}
+
 TEST(Trainer, SkipsAndCountsStepsWithoutTargets) {
   const TemporaryDirectory directory;
   Model model = tiny_model();
