@@ -4,6 +4,7 @@
 
 #include "floors.h"
 #include "support.h"
+#include "wick/memory.h"
 #include "wick/ops.h"
 
 namespace wick::bench {
@@ -28,7 +29,9 @@ struct Layer {
       : x(random_data({rows, size.d}, size.dtype)),
         w(random_data({size.d, size.d}, size.dtype)),
         a(random_data({size.rank, size.d})),
-        b(random_data({size.d, size.rank})) {}
+        b(random_data({size.d, size.rank})) {
+    mark_weight(w);
+  }
   /// The factors are f32; next to x of a narrower dtype they are read as that, as in the decoder.
   Tensor delta() const {
     return matmul(matmul(x, transpose(cast(a, x.dtype()))), transpose(cast(b, x.dtype()))) * 2.0;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "backend/step.h"
@@ -17,6 +18,7 @@ namespace wick {
 struct Slot {
   DType dtype = DType::f32;
   Layout layout;
+  bool is_weight = false;  ///< data that many evaluations read and none overwrites
 
   const Shape& shape() const noexcept { return layout.shape; }
 };
@@ -29,6 +31,14 @@ struct KernelRequest {
   Slot output;
   /// Of an elementwise_group. `output` is its first result; the others have the same shape.
   const ElementwiseGroup* group = nullptr;
+  std::uint64_t packing_budget = 0;  ///< bytes that packed copies of weights may take
+};
+
+/// An input that a kernel takes in a form of its own, which is made once where the memory allows it.
+struct Packing {
+  std::uint32_t input = 0;  ///< which; its slot is a weight
+  std::size_t bytes = 0;    ///< of the packed form
+  std::string format;       ///< equal where the same bytes, packed, give the same bytes
 };
 
 /// A prepared kernel: what depends on shapes and layouts was done once. `run` is const and thread-safe; it
@@ -43,6 +53,9 @@ class Kernel {
     run(inputs, outputs[0], nullptr);
   }
   virtual std::size_t scratch_bytes() const { return 0; }
+  /// Inputs that `run` gets as `pack` writes them.
+  virtual std::span<const Packing> packings() const { return {}; }
+  virtual void pack(const Packing&, const void*, void*) const {}
 };
 
 /// Input layouts that a kernel takes; the planner inserts a copy for anything else.

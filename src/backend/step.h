@@ -18,6 +18,13 @@ struct Address {
   std::uint64_t offset = 0;
 };
 
+/// An input of a step that its kernel takes packed: the bytes of a leaf, whose packed copies are looked for.
+struct PackedInput {
+  std::uint32_t input = 0;  ///< which of the step's
+  std::uint32_t leaf = 0;
+  Address place;  ///< where it is packed when no copy is kept
+};
+
 /// One prepared kernel and its operands.
 struct Step {
   std::unique_ptr<Kernel> kernel;
@@ -25,6 +32,7 @@ struct Step {
   Address output;
   SmallVector<Address, 3> more_outputs;  ///< of a group of several results: those behind the first
   Address scratch;
+  SmallVector<PackedInput, 1> packed;
   std::uint32_t node = 0;  ///< position in Plan::graph, for messages and profiles
   /// For a row-major copy that `node` asked for: the node whose value is copied.
   std::uint32_t copied = no_copy;

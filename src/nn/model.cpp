@@ -14,6 +14,7 @@
 #include "nn/parameters.h"
 #include "wick/error.h"
 #include "wick/eval.h"
+#include "wick/memory.h"
 #include "wick/ops.h"
 #include "wick/safetensors.h"
 
@@ -42,6 +43,15 @@ struct Model::RopeTables {
   std::mutex mutex;
   std::map<std::int64_t, std::pair<Tensor, Tensor>> by_count;
 };
+
+namespace {
+
+void mark_matrices(const std::map<std::string, Tensor>& parameters) {
+  for (const auto& [name, value] : parameters)
+    if (value.rank() == 2) mark_weight(value);
+}
+
+}  // namespace
 
 Model::Model(const ModelConfig& config, DType dtype, Device device)
     : config_(config),
@@ -93,6 +103,7 @@ Model Model::load(const std::filesystem::path& directory, std::optional<DType> d
   }
   eval(converted, History::drop);
   for (auto& [name, value] : model.parameters_) value = value.to(device);
+  mark_matrices(model.parameters_);
   return model;
 }
 
@@ -116,6 +127,7 @@ Model Model::random(const ModelConfig& config, std::uint64_t seed, DType dtype, 
   }
   eval(all, History::drop);
   for (auto& [name, value] : model.parameters_) value = value.to(device);
+  mark_matrices(model.parameters_);
   return model;
 }
 

@@ -24,7 +24,8 @@ Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
       out.leaf = static_cast<std::uint32_t>(graph.leaves.size());
       Layout layout = node.value()->layout;
       layout.offset = 0;
-      graph.leaves.push_back({layout, donated[i] != 0, !(node.device() == graph.device), nullptr});
+      const bool is_weight = !donated[i] && node.value()->storage->is_weight();
+      graph.leaves.push_back({layout, donated[i] != 0, is_weight, !(node.device() == graph.device), nullptr});
     } else {
       out.op = node.op();
       out.attrs = node.attrs();

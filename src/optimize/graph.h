@@ -17,6 +17,7 @@ namespace wick {
 struct GraphLeaf {
   Layout layout;
   bool donated = false;               ///< its storage may be overwritten
+  bool is_weight = false;             ///< data that many evaluations read and none overwrites
   bool on_host = false;               ///< lies in the host's memory, while the graph runs on another device
   std::shared_ptr<Storage> constant;  ///< computed when the graph was optimised, for graphs of the CPU
 };

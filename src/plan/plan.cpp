@@ -4,10 +4,33 @@
 #include <numeric>
 
 #include "backend/run_step.h"
+#include "core/allocate.h"
 #include "graph/record.h"
 #include "wick/error.h"
 
 namespace wick {
+
+namespace {
+
+/// The packed form of a step's input: a kept copy, which is made the second time that somebody asks for it,
+/// or one for this run alone at `place`. `hold` keeps a copy alive.
+const void* packed(const Kernel& kernel, const Packing& packing, const void* input, std::byte* place,
+                   Storage& leaf, bool keep, std::shared_ptr<Storage>& hold) {
+  const std::int64_t offset = static_cast<const std::byte*>(input) - leaf.data();
+  int asked = 0;
+  hold = leaf.packed_copies().find(offset, packing.format, asked);
+  if (hold) return hold->data();
+  if (!keep || asked < 2 || PackedCopies::total_bytes() + packing.bytes > PackedCopies::limit()) {
+    kernel.pack(packing, input, place);
+    return place;
+  }
+  hold = allocate_host(packing.bytes);
+  kernel.pack(packing, input, hold->data());
+  leaf.packed_copies().keep(offset, packing.format, hold);
+  return hold->data();
+}
+
+}  // namespace
 
 std::uint64_t Plan::peak_bytes() const noexcept {
   return std::accumulate(result_bytes.begin(), result_bytes.end(), arena_bytes);
@@ -18,7 +41,8 @@ std::uint64_t Plan::own_bytes() const noexcept {
          steps.size() * sizeof(Step) + outputs.size() * sizeof(PlanOutput);
 }
 
-void Plan::run(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers) const {
+void Plan::run(std::span<std::byte* const> bases, const LeafStorages& leaves,
+               std::span<StepWatcher* const> watchers) const {
   if (program) return run_program(bases);
   std::array<const void*, 8> few;
   std::vector<const void*> many;
@@ -31,6 +55,14 @@ void Plan::run(std::span<std::byte* const> bases, std::span<StepWatcher* const> 
     }
     for (std::size_t i = 0; i < step.inputs.size(); ++i) inputs[i] = resolve(step.inputs[i], bases);
     for (StepWatcher* watcher : watchers) watcher->begin_step(s);
+    SmallVector<std::shared_ptr<Storage>, 1> held;
+    for (std::size_t i = 0; i < step.packed.size(); ++i) {
+      const PackedInput& p = step.packed[i];
+      held.push_back(nullptr);
+      inputs[p.input] =
+          packed(*step.kernel, step.kernel->packings()[i], inputs[p.input], resolve(p.place, bases),
+                 *leaves.storages[p.leaf], leaves.keep_packed, held[i]);
+    }
     try {
       run_step(step, inputs, bases);
     } catch (const ArgumentError&) {

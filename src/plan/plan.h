@@ -35,6 +35,12 @@ struct PlanOutput {
   Layout layout;
 };
 
+/// The memory behind the leaves that a run is bound to.
+struct LeafStorages {
+  std::vector<Storage*> storages;
+  bool keep_packed = false;  ///< whether packed copies of weights may stay with them
+};
+
 /// Everything about an evaluation that does not depend on data: steps in order with their kernels prepared,
 /// and a place for every value. Immutable and thread-safe: one plan may run on several threads at once.
 ///
@@ -48,6 +54,7 @@ class Plan {
   std::vector<PlanOutput> outputs;
   std::vector<std::uint64_t> result_bytes;
   std::uint64_t arena_bytes = 0;
+  std::uint64_t packed_bytes = 0;  ///< of the packed copies of weights that runs keep, no part of peak_bytes
 
   std::uint32_t leaf_base(std::uint32_t leaf) const noexcept { return 1 + leaf; }
   std::uint32_t result_base(std::uint32_t result) const noexcept {
@@ -64,7 +71,8 @@ class Plan {
   /// Runs the steps in order, started by the calling thread; returns when the results are there. `bases` are
   /// addresses in the numbering above. Errors in the data are rethrown with the op and the line of user code
   /// that recorded it. A plan that the backend runs as a whole calls no watchers.
-  void run(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers = {}) const;
+  void run(std::span<std::byte* const> bases, const LeafStorages& leaves,
+           std::span<StepWatcher* const> watchers = {}) const;
 
  private:
   void run_program(std::span<std::byte* const> bases) const;

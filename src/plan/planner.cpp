@@ -1,5 +1,9 @@
 #include <fmt/format.h>
 
+#include <set>
+#include <string>
+#include <tuple>
+
 #include "graph/record.h"
 #include "ops/copy.h"
 #include "plan/memory.h"
@@ -198,9 +202,13 @@ class Planner {
   void add_step(const Op& op, const Attrs& attrs, SmallVector<std::uint32_t, 3> inputs, const Spec& spec,
                 std::uint32_t node, const ElementwiseGroup* group = nullptr) {
     std::vector<Slot> slots;
-    for (std::uint32_t input : inputs) slots.push_back({dtype_of_place(input), places_[input].layout});
+    for (std::uint32_t input : inputs) {
+      const Root root = places_[input].root;
+      const bool is_weight = root.is_leaf && graph().leaves[root.id].is_weight;
+      slots.push_back({dtype_of_place(input), places_[input].layout, is_weight});
+    }
     const Slot output{spec.dtype, Layout::contiguous(spec.shape)};
-    const KernelRequest request{op, attrs, slots, output, group};
+    const KernelRequest request{op, attrs, slots, output, group, packing_budget_};
     const KernelEntry* entry = backend_.find(op);
     if (!entry || (entry->supports && !entry->supports(request))) {
       const GraphNode& user = graph().nodes[node];
@@ -211,6 +219,7 @@ class Planner {
     Step step;
     step.kernel = entry->prepare(request);
     step.node = node;
+    note_packed(step, inputs);
     const auto number = static_cast<std::uint32_t>(plan_->steps.size());
     plan_->steps.push_back(std::move(step));
     for (std::uint32_t input : inputs)
@@ -229,6 +238,17 @@ class Planner {
     buffer.first_step = buffer.last_step = static_cast<std::uint32_t>(drafts_.size() - 1);
     drafts_.back().outputs.push_back(static_cast<std::uint32_t>(buffers_.size()));
     buffers_.push_back(buffer);
+  }
+
+  /// A weight that several steps take in one format is packed once.
+  void note_packed(Step& step, const SmallVector<std::uint32_t, 3>& inputs) {
+    for (const Packing& packing : step.kernel->packings()) {
+      const Place& place = places_[inputs[packing.input]];
+      step.packed.push_back({packing.input, place.root.id, {}});
+      if (!packed_.emplace(place.root.id, place.layout.offset, packing.format).second) continue;
+      plan_->packed_bytes += packing.bytes;
+      packing_budget_ -= std::min<std::uint64_t>(packing_budget_, packing.bytes);
+    }
   }
 
   void mark_results() {
@@ -323,19 +343,27 @@ class Planner {
       }
     }
     for (std::uint32_t s = 0; s < drafts_.size(); ++s) {
-      const std::uint64_t scratch = plan_->steps[s].kernel->scratch_bytes();
       for (std::uint32_t b : drafts_[s].outputs) {
         Buffer& output = buffers_[b];
         if (output.merged == none && output.leaf == none && !output.is_result)
           output.offset = arena.allocate(output.bytes);
       }
-      if (scratch > 0) {
-        plan_->steps[s].scratch = {0, arena.allocate(scratch)};
-        arena.release(plan_->steps[s].scratch.offset, scratch);
-      }
+      place_scratch(plan_->steps[s], arena);
       for (std::uint32_t b : dying[s]) arena.release(buffers_[b].offset, buffers_[b].bytes);
     }
     plan_->arena_bytes = arena.size();
+  }
+
+  /// Memory of this step alone.
+  static void place_scratch(Step& step, ArenaPlanner& arena) {
+    const auto packings = step.kernel->packings();
+    const std::uint64_t scratch = step.kernel->scratch_bytes();
+    if (scratch > 0) step.scratch = {0, arena.allocate(scratch)};
+    for (std::size_t i = 0; i < packings.size(); ++i)
+      step.packed[i].place = {0, arena.allocate(packings[i].bytes)};
+    if (scratch > 0) arena.release(step.scratch.offset, scratch);
+    for (std::size_t i = 0; i < packings.size(); ++i)
+      arena.release(step.packed[i].place.offset, packings[i].bytes);
   }
 
   Address address_of(const Place& place, DType dtype) const {
@@ -372,6 +400,8 @@ class Planner {
   std::vector<DType> extra_dtypes_;        // of the inserted copies
   std::vector<std::uint32_t> host_leaf_;   // a leaf -> its number among the plan's host leaves
   std::vector<std::uint32_t> output_places_;
+  std::uint64_t packing_budget_ = PackedCopies::limit();
+  std::set<std::tuple<std::uint32_t, std::int64_t, std::string>> packed_;  // leaf, offset, format
   std::vector<Buffer> buffers_;
   std::vector<DraftStep> drafts_;
   std::vector<char> leaf_is_output_;

@@ -158,7 +158,12 @@ void BoundEvaluation::run(std::span<std::byte* const> bases) const {
   if (trace::active()) watchers.push_back(&profile.emplace(plan_));
   std::optional<NumericWatcher> numbers;
   if (checked_) watchers.push_back(&numbers.emplace(*plan_, bases));
-  plan_->run(bases, {watchers.data(), watchers.size()});
+  LeafStorages leaves{{}, may_keep_packed(*plan_, backend_for(plan_->graph.device))};
+  for (std::size_t i = 0; i < leaves_.size(); ++i) {
+    leaves.storages.push_back(leaves_[i]->storage.get());
+    if (plan_->graph.leaves[i].donated) leaves_[i]->storage->forget_contents();
+  }
+  plan_->run(bases, leaves, {watchers.data(), watchers.size()});
 }
 
 void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {

@@ -55,6 +55,22 @@ void require_memory(const Plan& plan, const Backend& backend) {
                   plans, plan.graph.device.str(), use.free + use.kept));
 }
 
+bool may_keep_packed(const Plan& plan, const Backend& backend) {
+  const std::uint64_t most = limit.load(std::memory_order_relaxed);
+  if (plan.packed_bytes == 0 || most == unlimited) return true;
+  return backend.memory_use().held + plan.packed_bytes <= most;
+}
+
+void mark_weight(const Tensor& weight) {
+  if (!weight.defined()) throw ArgumentError("mark_weight: an empty tensor was given");
+  weight.eval();
+  weight.node()->value()->storage->mark_weight();
+}
+
+std::uint64_t packed_weight_bytes() noexcept { return PackedCopies::total_bytes(); }
+std::uint64_t packed_weight_limit() noexcept { return PackedCopies::limit(); }
+void set_packed_weight_limit(std::uint64_t bytes) noexcept { PackedCopies::set_limit(bytes); }
+
 PlannedMemory plan_memory(std::span<const Tensor> outputs) {
   std::vector<Tensor> open;
   for (const Tensor& output : outputs) {
@@ -63,7 +79,7 @@ PlannedMemory plan_memory(std::span<const Tensor> outputs) {
   }
   if (open.empty()) return {};
   const Plan& plan = BoundEvaluation(open, History::keep).plan();
-  return {plan.arena_bytes, plan.peak_bytes() - plan.arena_bytes};
+  return {plan.arena_bytes, plan.peak_bytes() - plan.arena_bytes, plan.packed_bytes};
 }
 
 PlannedMemory plan_memory(std::initializer_list<Tensor> outputs) {

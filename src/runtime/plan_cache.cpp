@@ -43,6 +43,7 @@ void put_leaf(KeyWriter& key, const Node& node, char donated) {
   key.put(static_cast<const Op*>(nullptr));
   key.put(node.dtype());
   key.put(donated);
+  key.put(node.value()->storage->is_weight());
   key.put(layout.shape.rank());
   const std::size_t bytes = sizeof(std::int64_t) * static_cast<std::size_t>(layout.shape.rank());
   key.put(layout.shape.dims().data(), bytes);
@@ -106,6 +107,7 @@ std::string plan_key(const Walk& walk, const std::vector<char>& donated, PlanKey
   key.put(kind);
   key.put(DecomposeScope::active());
   key.put(disabled_passes());
+  key.put(PackedCopies::limit());
   if (!walk.roots.empty()) key.put(walk.order[walk.roots[0]]->device());
   for (std::size_t i = 0; i < walk.order.size(); ++i) {
     const Node& node = *walk.order[i];

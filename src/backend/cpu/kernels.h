@@ -16,7 +16,8 @@ Entries movement();  // copy, concat, pad, slice_update
 Entries reduce();
 Entries argreduce();
 Entries cumsum();
-Entries matmul();
+Entries matmul();  // and linear
+Entries lora_linear();
 Entries indexing();  // take, take_along_axis, index_add, scatter_add, scatter
 Entries sort();
 Entries random();

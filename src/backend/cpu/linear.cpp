@@ -6,6 +6,7 @@
 #include "backend/cpu/matmul_dnnl.h"
 #include "backend/cpu/matmul_rows.h"
 #include "backend/cpu/row_parallel.h"
+#include "backend/cpu/weight_product.h"
 #include "backend/matmul_problem.h"
 
 namespace wick {
@@ -83,17 +84,22 @@ class OneRow final : public LinearKernel {
 class WholeProduct final : public LinearKernel {
  public:
   explicit WholeProduct(const KernelRequest& request)
-      : LinearKernel(request), product_(DnnlMatmul::make(problem(n_), dtype_, n_, product_bias())) {}
+      : LinearKernel(request),
+        product_(WeightProduct::make(request, 1, problem(n_), dtype_, {.bias = product_bias()})) {}
   std::size_t scratch_bytes() const override {
-    return static_cast<std::size_t>(bias_floats()) * sizeof(float) + product_->scratch_bytes();
+    return static_cast<std::size_t>(bias_floats()) * sizeof(float) + product_.product->scratch_bytes();
   }
   void run(const void* const* inputs, void* output, void* scratch) const override {
-    product_->run(inputs[0], inputs[1], wide_bias(inputs, scratch), output,
-                  static_cast<float*>(scratch) + bias_floats());
+    product_.product->run(inputs[0], inputs[1], wide_bias(inputs, scratch), output,
+                          static_cast<float*>(scratch) + bias_floats());
+  }
+  std::span<const Packing> packings() const override { return product_.packings; }
+  void pack(const Packing&, const void* input, void* packed) const override {
+    product_.product->pack(input, packed);
   }
 
  private:
-  std::unique_ptr<const DnnlMatmul> product_;
+  WeightProduct product_;
 };
 
 /// f32 x by a 16-bit weight that is widened some rows at a time, so that the copy stays in the cache.
@@ -102,8 +108,8 @@ class WideningProduct final : public LinearKernel {
   explicit WideningProduct(const KernelRequest& request)
       : LinearKernel(request),
         block_(std::min(most_rows, n_)),
-        product_(DnnlMatmul::make(problem(block_), DType::f32, n_, product_bias())) {
-    if (n_ % block_ != 0) rest_ = DnnlMatmul::make(problem(n_ % block_), DType::f32, n_, product_bias());
+        product_(DnnlMatmul::make(problem(block_), DType::f32, block_options())) {
+    if (n_ % block_ != 0) rest_ = DnnlMatmul::make(problem(n_ % block_), DType::f32, block_options());
   }
   std::size_t scratch_bytes() const override {
     const std::size_t product = std::max(product_->scratch_bytes(), rest_ ? rest_->scratch_bytes() : 0);
@@ -127,6 +133,7 @@ class WideningProduct final : public LinearKernel {
 
  private:
   static constexpr std::int64_t most_rows = 256;
+  ProductOptions block_options() const { return {.c_row_stride = n_, .bias = product_bias()}; }
   std::int64_t block_;
   std::unique_ptr<const DnnlMatmul> product_;
   std::unique_ptr<const DnnlMatmul> rest_;

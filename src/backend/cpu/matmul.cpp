@@ -7,6 +7,7 @@
 #include "backend/cpu/matmul_dnnl.h"
 #include "backend/cpu/matmul_rows.h"
 #include "backend/cpu/row_parallel.h"
+#include "backend/cpu/weight_product.h"
 #include "backend/matmul_problem.h"
 #include "wick/error.h"
 
@@ -28,14 +29,18 @@ class ZeroKernel final : public Kernel {
 /// Products by oneDNN on the operands as they lie.
 class DirectKernel final : public Kernel {
  public:
-  explicit DirectKernel(std::unique_ptr<const DnnlMatmul> product) : product_(std::move(product)) {}
-  std::size_t scratch_bytes() const override { return product_->scratch_bytes(); }
+  explicit DirectKernel(WeightProduct product) : product_(std::move(product)) {}
+  std::size_t scratch_bytes() const override { return product_.product->scratch_bytes(); }
   void run(const void* const* inputs, void* output, void* scratch) const override {
-    product_->run(inputs[0], inputs[1], nullptr, output, scratch);
+    product_.product->run(inputs[0], inputs[1], nullptr, output, scratch);
+  }
+  std::span<const Packing> packings() const override { return product_.packings; }
+  void pack(const Packing&, const void* input, void* packed) const override {
+    product_.product->pack(input, packed);
   }
 
  private:
-  std::unique_ptr<const DnnlMatmul> product_;
+  WeightProduct product_;
 };
 
 /// A matrix by a vector whose elements lie together, in f32, bf16 or f16; generating text is made of these.
@@ -96,7 +101,7 @@ class WideningKernel final : public Kernel {
     wide.b = b_.packed;
     for (std::size_t i = 0; i < wide.batch.size(); ++i)
       wide.batch[i] = {wide.batch[i].size, a_.packed_steps[i], b_.packed_steps[i]};
-    product_ = DnnlMatmul::make(wide, DType::f32, wide.n);
+    product_ = DnnlMatmul::make(wide, DType::f32);
     if (!product_) throw DTypeError("this processor has no f32 matrix product");
   }
 
@@ -216,12 +221,14 @@ class PlainKernel final : public Kernel {
   MatmulProblem p_;
 };
 
-std::unique_ptr<Kernel> prepare_floating(const MatmulProblem& problem, DType dtype) {
+std::unique_ptr<Kernel> prepare_floating(const KernelRequest& request, const MatmulProblem& problem) {
+  const DType dtype = request.output.dtype;
   for (bool swapped : {false, true})
     if (VectorKernel::fits(problem, swapped)) return std::make_unique<VectorKernel>(problem, dtype, swapped);
-  if (dtype != DType::f16)
-    if (auto product = DnnlMatmul::make(problem, dtype, problem.n))
-      return std::make_unique<DirectKernel>(std::move(product));
+  if (dtype != DType::f16) {
+    auto product = WeightProduct::make(request, 1, problem, dtype);
+    if (product.product) return std::make_unique<DirectKernel>(std::move(product));
+  }
   return std::make_unique<WideningKernel>(problem, dtype);
 }
 
@@ -237,7 +244,7 @@ std::unique_ptr<Kernel> prepare_matmul(const KernelRequest& request) {
     case DType::i64: return std::make_unique<PlainKernel<std::uint64_t>>(problem);
     case DType::i32: return std::make_unique<PlainKernel<std::uint32_t>>(problem);
     case DType::u8: return std::make_unique<PlainKernel<std::uint8_t>>(problem);
-    default: return prepare_floating(problem, dtype);
+    default: return prepare_floating(request, problem);
   }
 }
 

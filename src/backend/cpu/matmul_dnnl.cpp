@@ -10,9 +10,12 @@ namespace wick {
 namespace {
 
 using Dims = dnnl::memory::dims;
+using Desc = dnnl::memory::desc;
 
 /// Batch dimensions given to oneDNN; the outer ones are walked here.
 constexpr std::size_t inner_batch_dims = 2;
+/// Rows for which oneDNN is asked what layout of b it prefers.
+constexpr std::int64_t rows_asked_for = 64;
 
 const dnnl::engine& cpu_engine() {
   // Never destroyed: workers may outlive static objects.
@@ -25,96 +28,128 @@ dnnl::stream& thread_stream() {
   return stream;
 }
 
+dnnl::memory memory(const Desc& desc, const void* data) {
+  return dnnl::memory(desc, cpu_engine(), const_cast<void*>(data));
+}
+
 dnnl::memory::data_type data_type(DType dtype) {
   return dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
 }
 
+Desc preferred_layout(const MatmulProblem& p, dnnl::memory::data_type type) {
+  using Tag = dnnl::memory::format_tag;
+  return dnnl::matmul::primitive_desc(
+             dnnl::matmul::desc(Desc({rows_asked_for, p.k}, type, Tag::ab), Desc({p.k, p.n}, type, Tag::any),
+                                Desc({rows_asked_for, p.n}, type, Tag::ab)),
+             cpu_engine())
+      .weights_desc();
+}
+
+/// Operands as oneDNN describes them, and the batch dimensions that it is not given.
+struct Description {
+  Description(const MatmulProblem& p, DType dtype, const ProductOptions& options) {
+    const std::size_t rank = p.batch.size();
+    std::size_t split = rank - std::min(rank, inner_batch_dims);
+    // Dimensions that oneDNN has no form for: one that repeats both operands, or is walked backwards.
+    for (std::size_t i = split; i < rank; ++i) {
+      const auto& dim = p.batch[i];
+      if ((dim.a == 0 && dim.b == 0) || dim.a < 0 || dim.b < 0) split = i + 1;
+    }
+    outer.assign(p.batch.begin(), p.batch.begin() + split);
+    Dims a_dims;
+    Dims b_dims;
+    Dims c_dims;
+    Dims a_strides;
+    Dims b_strides;
+    for (std::size_t i = split; i < rank; ++i) {
+      const auto& dim = p.batch[i];
+      a_dims.push_back(dim.a == 0 ? 1 : dim.size);
+      b_dims.push_back(dim.b == 0 ? 1 : dim.size);
+      c_dims.push_back(dim.size);
+      a_strides.push_back(dim.a == 0 ? p.m * p.k : dim.a);
+      b_strides.push_back(dim.b == 0 ? p.k * p.n : dim.b);
+    }
+    a_dims.insert(a_dims.end(), {p.m, p.k});
+    b_dims.insert(b_dims.end(), {p.k, p.n});
+    c_dims.insert(c_dims.end(), {p.m, p.n});
+    a_strides.insert(a_strides.end(), {p.a.row, p.a.column});
+    b_strides.insert(b_strides.end(), {p.b.row, p.b.column});
+    const std::int64_t row_stride = options.c_row_stride > 0 ? options.c_row_stride : p.n;
+    Dims c_strides(c_dims.size(), 1);
+    c_strides[c_dims.size() - 2] = row_stride;
+    for (std::size_t i = c_dims.size() - 2; i-- > 0;) c_strides[i] = c_strides[i + 1] * c_dims[i + 1];
+    c_step = c_dims.size() > 2 ? c_strides[0] * c_dims[0] : p.m * row_stride;
+    a = {a_dims, data_type(dtype), a_strides};
+    plain_b = {b_dims, data_type(dtype), b_strides};
+    b = options.packed ? preferred_layout(p, data_type(dtype)) : plain_b;
+    c = {c_dims, data_type(options.c.value_or(dtype)), c_strides};
+    if (options.bias) {
+      Dims bias_dims(c_dims.size(), 1);
+      bias_dims.back() = p.n;
+      bias = {bias_dims, data_type(*options.bias), Dims(c_dims.size(), 1)};
+    }
+  }
+
+  std::vector<MatmulProblem::Batch> outer;
+  std::int64_t c_step = 0;  // elements of c per step of the outer batch
+  Desc a;
+  Desc b;
+  Desc plain_b;
+  Desc c;
+  Desc bias;
+};
+
 }  // namespace
 
 struct DnnlMatmul::Parts {
-  std::vector<MatmulProblem::Batch> outer;
-  std::int64_t element = 0;
-  std::int64_t c_step = 0;  // elements of c per step of the outer batch
+  Description operands;
+  std::int64_t element;
+  std::int64_t c_element;
   dnnl::matmul primitive;
-  dnnl::memory::desc a;
-  dnnl::memory::desc b;
-  dnnl::memory::desc c;
-  dnnl::memory::desc bias;
-  dnnl::memory::desc scratch;
+  Desc scratch;
+  dnnl::reorder packing;
 };
 
 DnnlMatmul::DnnlMatmul(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 DnnlMatmul::~DnnlMatmul() = default;
 
 std::unique_ptr<const DnnlMatmul> DnnlMatmul::make(const MatmulProblem& problem, DType dtype,
-                                                   std::int64_t c_row_stride, std::optional<DType> bias) {
-  auto parts = std::make_unique<Parts>();
-  const std::size_t rank = problem.batch.size();
-  std::size_t split = rank - std::min(rank, inner_batch_dims);
-  // Dimensions that oneDNN has no form for: one that repeats both operands, or is walked backwards.
-  for (std::size_t i = split; i < rank; ++i) {
-    const auto& dim = problem.batch[i];
-    if ((dim.a == 0 && dim.b == 0) || dim.a < 0 || dim.b < 0) split = i + 1;
-  }
-  Dims a_dims;
-  Dims b_dims;
-  Dims c_dims;
-  Dims a_strides;
-  Dims b_strides;
-  for (std::size_t i = 0; i < rank; ++i) {
-    const auto& dim = problem.batch[i];
-    if (i < split) {
-      parts->outer.push_back(dim);
-      continue;
-    }
-    a_dims.push_back(dim.a == 0 ? 1 : dim.size);
-    b_dims.push_back(dim.b == 0 ? 1 : dim.size);
-    c_dims.push_back(dim.size);
-    a_strides.push_back(dim.a == 0 ? problem.m * problem.k : dim.a);
-    b_strides.push_back(dim.b == 0 ? problem.k * problem.n : dim.b);
-  }
-  a_dims.insert(a_dims.end(), {problem.m, problem.k});
-  b_dims.insert(b_dims.end(), {problem.k, problem.n});
-  c_dims.insert(c_dims.end(), {problem.m, problem.n});
-  a_strides.insert(a_strides.end(), {problem.a.row, problem.a.column});
-  b_strides.insert(b_strides.end(), {problem.b.row, problem.b.column});
-  Dims c_strides(c_dims.size(), 1);
-  c_strides[c_dims.size() - 2] = c_row_stride;
-  for (std::size_t i = c_dims.size() - 2; i-- > 0;) c_strides[i] = c_strides[i + 1] * c_dims[i + 1];
-  parts->c_step = c_dims.size() > 2 ? c_strides[0] * c_dims[0] : problem.m * c_row_stride;
-  parts->element = static_cast<std::int64_t>(size_of(dtype));
-
+                                                   const ProductOptions& options) {
+  if (options.packed && !problem.batch.empty()) throw InternalError("a packed matmul has no batch");
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::post_ops after;
+  if (options.scale != 1) after.append_eltwise(1.0f, dnnl::algorithm::eltwise_linear, options.scale, 0.0f);
+  if (options.accumulate) after.append_sum(1.0f);
+  attributes.set_post_ops(after);
   try {
-    const auto type = data_type(dtype);
-    parts->a = {a_dims, type, a_strides};
-    parts->b = {b_dims, type, b_strides};
-    parts->c = {c_dims, type, c_strides};
-    std::optional<dnnl::matmul::desc> desc;
-    if (bias) {
-      Dims bias_dims(c_dims.size(), 1);
-      bias_dims.back() = problem.n;
-      parts->bias = {bias_dims, data_type(*bias), Dims(c_dims.size(), 1)};
-      desc.emplace(parts->a, parts->b, parts->bias, parts->c);
-    } else {
-      desc.emplace(parts->a, parts->b, parts->c);
-    }
-    const dnnl::matmul::primitive_desc chosen(*desc, attributes, cpu_engine());
+    auto parts = std::make_unique<Parts>(Parts{Description(problem, dtype, options),
+                                               static_cast<std::int64_t>(size_of(dtype)),
+                                               static_cast<std::int64_t>(size_of(options.c.value_or(dtype))),
+                                               {},
+                                               {},
+                                               {}});
+    const Description& d = parts->operands;
+    const auto desc =
+        options.bias ? dnnl::matmul::desc(d.a, d.b, d.bias, d.c) : dnnl::matmul::desc(d.a, d.b, d.c);
+    const dnnl::matmul::primitive_desc chosen(desc, attributes, cpu_engine());
     if (std::string_view(chosen.impl_info_str()).starts_with("ref")) return nullptr;
     parts->primitive = dnnl::matmul(chosen);
     parts->scratch = chosen.scratchpad_desc();
+    if (options.packed)
+      parts->packing =
+          dnnl::reorder(dnnl::reorder::primitive_desc(cpu_engine(), d.plain_b, cpu_engine(), d.b));
+    return std::unique_ptr<const DnnlMatmul>(new DnnlMatmul(std::move(parts)));
   } catch (const dnnl::error& error) {
     if (error.status == dnnl_unimplemented) return nullptr;
     throw InternalError(std::string("oneDNN refused a matmul: ") + error.what());
   }
-  return std::unique_ptr<const DnnlMatmul>(new DnnlMatmul(std::move(parts)));
 }
 
 bool DnnlMatmul::available(DType dtype) {
   const auto probe = [](DType type) {
     const Layout square = Layout::contiguous({16, 16});
-    return make(MatmulProblem::of(square, square, square.shape), type, 16) != nullptr;
+    return make(MatmulProblem::of(square, square, square.shape), type) != nullptr;
   };
   static const bool f32 = probe(DType::f32);
   static const bool bf16 = probe(DType::bf16);
@@ -125,28 +160,48 @@ std::size_t DnnlMatmul::scratch_bytes() const noexcept { return parts_->scratch.
 
 void DnnlMatmul::run(const void* a, const void* b, const void* bias, void* c, void* scratch) const {
   const Parts& parts = *parts_;
-  const dnnl::engine& engine = cpu_engine();
-  const auto memory = [&](const dnnl::memory::desc& desc, const void* data) {
-    return dnnl::memory(desc, engine, const_cast<void*>(data));
-  };
-  const auto at = [&](const void* base, std::int64_t elements) {
-    return static_cast<const std::byte*>(base) + elements * parts.element;
+  const Description& d = parts.operands;
+  const auto at = [](const void* base, std::int64_t elements, std::int64_t size) {
+    return const_cast<std::byte*>(static_cast<const std::byte*>(base) + elements * size);
   };
   try {
-    std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, memory(parts.a, a)},
-                                                    {DNNL_ARG_WEIGHTS, memory(parts.b, b)},
-                                                    {DNNL_ARG_DST, memory(parts.c, c)},
+    std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, memory(d.a, a)},
+                                                    {DNNL_ARG_WEIGHTS, memory(d.b, b)},
+                                                    {DNNL_ARG_DST, memory(d.c, c)},
                                                     {DNNL_ARG_SCRATCHPAD, memory(parts.scratch, scratch)}};
-    if (bias) arguments.emplace(DNNL_ARG_BIAS, memory(parts.bias, bias));
-    for_each_batch(parts.outer, [&](std::int64_t i, std::int64_t a_offset, std::int64_t b_offset) {
-      arguments.at(DNNL_ARG_SRC).set_data_handle(const_cast<std::byte*>(at(a, a_offset)));
-      arguments.at(DNNL_ARG_WEIGHTS).set_data_handle(const_cast<std::byte*>(at(b, b_offset)));
-      arguments.at(DNNL_ARG_DST).set_data_handle(const_cast<std::byte*>(at(c, i * parts.c_step)));
+    if (bias) arguments.emplace(DNNL_ARG_BIAS, memory(d.bias, bias));
+    for_each_batch(d.outer, [&](std::int64_t i, std::int64_t a_offset, std::int64_t b_offset) {
+      if (!d.outer.empty()) {
+        arguments.at(DNNL_ARG_SRC).set_data_handle(at(a, a_offset, parts.element));
+        arguments.at(DNNL_ARG_WEIGHTS).set_data_handle(at(b, b_offset, parts.element));
+        arguments.at(DNNL_ARG_DST).set_data_handle(at(c, i * d.c_step, parts.c_element));
+      }
       parts.primitive.execute(thread_stream(), arguments);
     });
     thread_stream().wait();
   } catch (const dnnl::error& error) {
     throw InternalError(std::string("oneDNN failed at a matmul: ") + error.what());
+  }
+}
+
+std::size_t DnnlMatmul::packed_bytes() const noexcept { return parts_->operands.b.get_size(); }
+
+std::string DnnlMatmul::format() const {
+  const Description& d = parts_->operands;
+  std::string text;
+  for (const dnnl_memory_desc_t& desc : {d.plain_b.data, d.b.data})
+    text.append(reinterpret_cast<const char*>(&desc), sizeof(desc));
+  return text;
+}
+
+void DnnlMatmul::pack(const void* b, void* packed) const {
+  const Description& d = parts_->operands;
+  try {
+    parts_->packing.execute(thread_stream(),
+                            {{DNNL_ARG_FROM, memory(d.plain_b, b)}, {DNNL_ARG_TO, memory(d.b, packed)}});
+    thread_stream().wait();
+  } catch (const dnnl::error& error) {
+    throw InternalError(std::string("oneDNN failed to pack a matrix: ") + error.what());
   }
 }
 
