@@ -29,21 +29,22 @@ struct Operands {
   const T& b;
 };
 
+void require_factors(const Spec& a, const Spec& b, std::int64_t features_in, std::int64_t features_out) {
+  require_floating(a.dtype);
+  if (a.dtype != b.dtype)
+    throw DTypeError(fmt::format("the adapter's matrices must have one dtype, not {} and {}",
+                                 name_of(a.dtype), name_of(b.dtype)));
+  if (a.shape.rank() != 2 || a.shape[1] != features_in)
+    throw ShapeError(fmt::format("the adapter's a must be [rank, {}], not {}", features_in, a.shape.str()));
+  if (!(b.shape == Shape{features_out, a.shape[0]}))
+    throw ShapeError(
+        fmt::format("the adapter's b must be [{}, {}], not {}", features_out, a.shape[0], b.shape.str()));
+}
+
 Spec infer(InputSpecs inputs, const Attrs& attrs) {
   const Operands<Spec> in(inputs, attrs);
   const Spec output = infer_linear(in.x, in.weight, in.bias);
-  require_floating(in.a.dtype);
-  if (in.a.dtype != in.b.dtype)
-    throw DTypeError(fmt::format("the adapter's matrices must have one dtype, not {} and {}",
-                                 name_of(in.a.dtype), name_of(in.b.dtype)));
-  const std::int64_t features_in = in.weight.shape[1];
-  const std::int64_t features_out = in.weight.shape[0];
-  if (in.a.shape.rank() != 2 || in.a.shape[1] != features_in)
-    throw ShapeError(
-        fmt::format("the adapter's a must be [rank, {}], not {}", features_in, in.a.shape.str()));
-  if (!(in.b.shape == Shape{features_out, in.a.shape[0]}))
-    throw ShapeError(fmt::format("the adapter's b must be [{}, {}], not {}", features_out, in.a.shape[0],
-                                 in.b.shape.str()));
+  require_factors(in.a, in.b, in.weight.shape[1], in.weight.shape[0]);
   return output;
 }
 
@@ -94,6 +95,34 @@ const Op lora_linear_op{.name = "lora_linear",
                         .describe = describe,
                         .flops = flops};
 
+/// Inputs are x, a, b.
+Spec infer_low_rank(InputSpecs inputs, const Attrs&) {
+  const Spec& x = inputs[0];
+  const Spec& b = inputs[2];
+  require_floating(x.dtype);
+  if (x.shape.rank() < 1) throw ShapeError("x must be [..., in], a rank-0 tensor has no features");
+  if (b.shape.rank() != 2)
+    throw ShapeError(fmt::format("the adapter's b must be [out, rank], not {}", b.shape.str()));
+  require_factors(inputs[1], b, x.shape.dim(-1), b.shape[0]);
+  return {x.shape.with(-1, b.shape[0]), x.dtype};
+}
+
+Tensor decompose_low_rank(Inputs inputs, const Attrs& attrs) {
+  return linear(linear(inputs[0], inputs[1]) * attrs.as<LoraAttrs>().scale, inputs[2]);
+}
+
+double low_rank_flops(InputSpecs inputs, const Spec&, const Attrs&) {
+  const Spec low{inputs[0].shape.with(-1, inputs[1].shape[0]), inputs[0].dtype};
+  return linear_flops(inputs[0], inputs[1], false) + linear_flops(low, inputs[2], false) +
+         static_cast<double>(low.shape.elements());
+}
+
+const Op low_rank_op{.name = "low_rank",
+                     .infer = infer_low_rank,
+                     .decompose = decompose_low_rank,
+                     .describe = describe,
+                     .flops = low_rank_flops};
+
 }  // namespace
 
 Tensor lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& a,
@@ -101,6 +130,10 @@ Tensor lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   const LoraAttrs attrs{scale, bias.defined() ? 1 : 0};
   if (!bias.defined()) return record(lora_linear_op, {x, weight, a, b}, attrs, where);
   return record(lora_linear_op, {x, weight, bias, a, b}, attrs, where);
+}
+
+Tensor low_rank(const Tensor& x, const Tensor& a, const Tensor& b, double scale, SourceLocation where) {
+  return record(low_rank_op, {x, a, b}, LoraAttrs{scale, 0}, where);
 }
 
 }  // namespace wick

@@ -12,6 +12,7 @@
 #include "optimize/decompose_scope.h"
 #include "optimize/fold_constants.h"
 #include "optimize/fuse_elementwise.h"
+#include "optimize/fuse_low_rank.h"
 #include "optimize/lower.h"
 #include "optimize/merge_groups.h"
 #include "optimize/pass_selection.h"
@@ -30,6 +31,7 @@ constexpr std::array passes{
     Pass{"common-subexpressions", &eliminate_common_subexpressions},
     Pass{"simplify", &simplify},
     Pass{"recognize", &recognize},
+    Pass{"fuse-low-rank", &fuse_low_rank},
     Pass{"share-loss", &share_loss},
     Pass{"lower", &lower, true},
     Pass{"fold-constants", &fold_constants},

@@ -92,12 +92,19 @@ Array linear_reference(std::span<const Array> in) {
 
 constexpr double lora_scale = 1.75;
 
+/// Inputs x, a, b.
+Array low_rank_reference(std::span<const Array> in) {
+  const Array h = linear_reference(in.first(2));
+  Array y = linear_reference(std::vector<Array>{h, in[2]});
+  for (double& value : y.values) value *= lora_scale;
+  return y;
+}
+
 /// Inputs x, weight, bias, a, b.
 Array lora_reference(std::span<const Array> in) {
   Array y = linear_reference(in.first(3));
-  const Array h = linear_reference(std::vector<Array>{in[0], in[3]});
-  const Array d = linear_reference(std::vector<Array>{h, in[4]});
-  for (std::size_t i = 0; i < y.values.size(); ++i) y.values[i] += lora_scale * d.values[i];
+  const Array d = low_rank_reference(std::vector<Array>{in[0], in[3], in[4]});
+  for (std::size_t i = 0; i < y.values.size(); ++i) y.values[i] += d.values[i];
   return y;
 }
 
@@ -203,6 +210,15 @@ const bool registered = register_op_cases(
                  {{3, 7, 33}, {21, 33}, {21}, {8, 33}, {21, 8}}},
       .op = [](std::span<const Tensor> x) { return lora_linear(x[0], x[1], x[2], x[3], x[4], lora_scale); },
       .reference = lora_reference,
+      .tolerance = sum_tolerance},
+     {.name = "low_rank",
+      .inputs = {small, small, small},
+      .shapes = {{{2, 3, 5}, {2, 5}, {4, 2}},
+                 {{5}, {1, 5}, {4, 1}},
+                 {{0, 5}, {1, 5}, {4, 1}},
+                 {{3, 7, 33}, {8, 33}, {21, 8}}},
+      .op = [](std::span<const Tensor> x) { return low_rank(x[0], x[1], x[2], lora_scale); },
+      .reference = low_rank_reference,
       .tolerance = sum_tolerance}});
 
 Array draw(const Shape& shape, std::uint64_t seed) {
@@ -355,6 +371,24 @@ TEST(LoraLinear, OfBf16AndItsGradientsMatchFloat64) {
     expect_close(found[2], read_tensor(exact[2]), of_adapter, context + ", gradient of b");
     expect_close(found[3], read_tensor(exact[3]), rounded_once, context);
   }
+}
+
+TEST(LowRank, ErrorsNameTheShapes) {
+  expect_error<ShapeError>(
+      [] {
+        low_rank(zeros({2, 3}), zeros({2, 4}), zeros({4, 2}), 1);
+      },
+      {"low_rank: the adapter's a must be [rank, 3], not [2, 4]"});
+  expect_error<ShapeError>(
+      [] {
+        low_rank(zeros({2, 3}), zeros({2, 3}), zeros({4, 3}), 1);
+      },
+      {"low_rank: the adapter's b must be [4, 2], not [4, 3]"});
+  expect_error<ShapeError>(
+      [] {
+        low_rank(zeros({2, 3}), zeros({2, 3}), zeros({4}), 1);
+      },
+      {"low_rank: the adapter's b must be [out, rank], not [4]"});
 }
 
 TEST(LoraLinear, ErrorsNameTheShapes) {

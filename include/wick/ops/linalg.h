@@ -20,4 +20,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
 Tensor lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& a,
                    const Tensor& b, double scale, SourceLocation where = SourceLocation::current());
 
+/// scale ((x A^T) B^T), the part of lora_linear that its factors add: x [..., in], a [r, in], b [out, r]
+/// -> [..., out] in x's dtype, which the factors are read in.
+Tensor low_rank(const Tensor& x, const Tensor& a, const Tensor& b, double scale,
+                SourceLocation where = SourceLocation::current());
+
 }  // namespace wick

@@ -1,6 +1,7 @@
 #include "backend/cpu/matmul_dnnl.h"
 
 #include <dnnl.hpp>
+#include <mutex>
 #include <string_view>
 #include <unordered_map>
 
@@ -102,12 +103,48 @@ struct Description {
 }  // namespace
 
 struct DnnlMatmul::Parts {
+  /// oneDNN's view of one run's operands. Making one takes as long as a small product, so they are kept.
+  struct Arguments {
+    explicit Arguments(const Parts& parts)
+        : a(memory(parts.operands.a, nullptr)),
+          b(memory(parts.operands.b, nullptr)),
+          c(memory(parts.operands.c, nullptr)),
+          scratch(memory(parts.scratch, nullptr)),
+          all{{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}, {DNNL_ARG_SCRATCHPAD, scratch}} {
+      if (parts.operands.bias.data.ndims == 0) return;
+      bias = memory(parts.operands.bias, nullptr);
+      all.emplace(DNNL_ARG_BIAS, bias);
+    }
+    dnnl::memory a;
+    dnnl::memory b;
+    dnnl::memory c;
+    dnnl::memory scratch;
+    dnnl::memory bias;
+    std::unordered_map<int, dnnl::memory> all;
+  };
+
+  std::unique_ptr<Arguments> take_arguments() {
+    std::lock_guard lock(mutex);
+    if (idle.empty()) return std::make_unique<Arguments>(*this);
+    auto taken = std::move(idle.back());
+    idle.pop_back();
+    return taken;
+  }
+  void give(std::unique_ptr<Arguments> arguments) {
+    std::lock_guard lock(mutex);
+    idle.push_back(std::move(arguments));
+  }
+
+  explicit Parts(Description described) : operands(std::move(described)) {}
+
   Description operands;
-  std::int64_t element;
-  std::int64_t c_element;
+  std::int64_t element = 0;
+  std::int64_t c_element = 0;
   dnnl::matmul primitive;
   Desc scratch;
   dnnl::reorder packing;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Arguments>> idle;  // as many as there were runs at once
 };
 
 DnnlMatmul::DnnlMatmul(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -123,12 +160,9 @@ std::unique_ptr<const DnnlMatmul> DnnlMatmul::make(const MatmulProblem& problem,
   if (options.accumulate) after.append_sum(1.0f);
   attributes.set_post_ops(after);
   try {
-    auto parts = std::make_unique<Parts>(Parts{Description(problem, dtype, options),
-                                               static_cast<std::int64_t>(size_of(dtype)),
-                                               static_cast<std::int64_t>(size_of(options.c.value_or(dtype))),
-                                               {},
-                                               {},
-                                               {}});
+    auto parts = std::make_unique<Parts>(Description(problem, dtype, options));
+    parts->element = static_cast<std::int64_t>(size_of(dtype));
+    parts->c_element = static_cast<std::int64_t>(size_of(options.c.value_or(dtype)));
     const Description& d = parts->operands;
     const auto desc =
         options.bias ? dnnl::matmul::desc(d.a, d.b, d.bias, d.c) : dnnl::matmul::desc(d.a, d.b, d.c);
@@ -159,26 +193,23 @@ bool DnnlMatmul::available(DType dtype) {
 std::size_t DnnlMatmul::scratch_bytes() const noexcept { return parts_->scratch.get_size(); }
 
 void DnnlMatmul::run(const void* a, const void* b, const void* bias, void* c, void* scratch) const {
-  const Parts& parts = *parts_;
+  Parts& parts = *parts_;
   const Description& d = parts.operands;
   const auto at = [](const void* base, std::int64_t elements, std::int64_t size) {
     return const_cast<std::byte*>(static_cast<const std::byte*>(base) + elements * size);
   };
   try {
-    std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, memory(d.a, a)},
-                                                    {DNNL_ARG_WEIGHTS, memory(d.b, b)},
-                                                    {DNNL_ARG_DST, memory(d.c, c)},
-                                                    {DNNL_ARG_SCRATCHPAD, memory(parts.scratch, scratch)}};
-    if (bias) arguments.emplace(DNNL_ARG_BIAS, memory(d.bias, bias));
+    auto arguments = parts.take_arguments();
+    arguments->scratch.set_data_handle(scratch);
+    if (bias) arguments->bias.set_data_handle(const_cast<void*>(bias));
     for_each_batch(d.outer, [&](std::int64_t i, std::int64_t a_offset, std::int64_t b_offset) {
-      if (!d.outer.empty()) {
-        arguments.at(DNNL_ARG_SRC).set_data_handle(at(a, a_offset, parts.element));
-        arguments.at(DNNL_ARG_WEIGHTS).set_data_handle(at(b, b_offset, parts.element));
-        arguments.at(DNNL_ARG_DST).set_data_handle(at(c, i * d.c_step, parts.c_element));
-      }
-      parts.primitive.execute(thread_stream(), arguments);
+      arguments->a.set_data_handle(at(a, a_offset, parts.element));
+      arguments->b.set_data_handle(at(b, b_offset, parts.element));
+      arguments->c.set_data_handle(at(c, i * d.c_step, parts.c_element));
+      parts.primitive.execute(thread_stream(), arguments->all);
     });
     thread_stream().wait();
+    parts.give(std::move(arguments));
   } catch (const dnnl::error& error) {
     throw InternalError(std::string("oneDNN failed at a matmul: ") + error.what());
   }
