@@ -21,7 +21,7 @@ namespace {
 // The logits are computed in blocks of rows by chunks of classes. These sizes keep a block in the cache while
 // the classes' weights are read once a block.
 constexpr std::int64_t most_block_rows = 512;
-constexpr std::int64_t most_chunk_classes = 2048;
+constexpr std::int64_t most_chunk_classes = 512;
 
 /// A share of a kernel's scratch memory.
 class ScratchLayout {
