@@ -16,9 +16,9 @@ Entries movement();  // copy, concat, pad, slice_update
 Entries reduce();
 Entries argreduce();
 Entries cumsum();
-Entries matmul();       // and linear
-Entries lora_linear();  // and low_rank
-Entries indexing();     // take, take_along_axis, index_add, scatter_add, scatter
+Entries matmul();    // and linear
+Entries lora();      // the parts of lora_linear, and low_rank
+Entries indexing();  // take, take_along_axis, index_add, scatter_add, scatter
 Entries sort();
 Entries random();
 Entries softmax();
