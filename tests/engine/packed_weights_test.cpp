@@ -7,6 +7,7 @@
 #include "support/error_text.h"
 #include "wick/error.h"
 #include "wick/eval.h"
+#include "wick/grad.h"
 #include "wick/memory.h"
 #include "wick/ops.h"
 
@@ -46,26 +47,30 @@ TEST_P(PackedWeights, EveryProductHasTheSameBitsAndThoseOfTheReferenceWithinRoun
   const DType dtype = GetParam();
   for (const std::int64_t rows : {8, 33, 130}) {
     const Tensor x = test::normal({rows, 70}, dtype);
+    const Tensor t = test::normal({rows, 45}, dtype, 6);
     const Tensor w = weight({45, 70});
     const Tensor bias = test::normal({45}, dtype, 3);
     const Tensor a = test::normal({3, 70}, DType::f32, 4);
     const Tensor b = test::normal({45, 3}, DType::f32, 5);
-    const auto all = [&] {
-      return std::vector<Tensor>{linear(x, w), linear(x, w, bias), matmul(x, transpose(w)),
-                                 matmul(linear(x, w), w), lora_linear(x, w, bias, a, b, 0.5)};
+    const auto all = [&](const Tensor& by) {
+      const Tensor adapted = lora_linear(x, by, bias, a, b, 0.5);
+      return std::vector<Tensor>{
+          linear(x, by), linear(x, by, bias),       matmul(x, transpose(by)), matmul(t, by),
+          adapted,       grad(sum(adapted), {x})[0]};
     };
-    const std::vector<Tensor> first = all();
+    const std::vector<Tensor> plain = all(test::normal({45, 70}, dtype, 2));
+    const std::vector<Tensor> first = all(w);
+    eval(plain);
     eval(first);
+    for (std::size_t i = 0; i < 4; ++i) expect_close(first[i], plain[i]);  // the others round in between
     for (int times = 0; times < 3; ++times) {
-      const std::vector<Tensor> again = all();
+      const std::vector<Tensor> again = all(w);
       eval(again);
       for (std::size_t i = 0; i < first.size(); ++i)
         EXPECT_EQ(test::numbers(again[i]), test::numbers(first[i]));
     }
-    const Tensor wide = cast(x, DType::f64);
-    const Tensor product = linear(wide, cast(w, DType::f64));
+    const Tensor product = linear(cast(x, DType::f64), cast(w, DType::f64));
     expect_close(first[0], cast(product, dtype));
-    expect_close(first[2], cast(product, dtype));
     expect_close(first[1], cast(product + cast(bias, DType::f64), dtype));
   }
 }
