@@ -1,6 +1,8 @@
 #include "graph/elementwise_group.h"
 
+#include <algorithm>
 #include <string>
+#include <utility>
 
 namespace wick {
 
@@ -11,6 +13,24 @@ std::vector<std::uint32_t> ElementwiseGroup::last_uses() const {
     for (std::uint32_t operand : instructions[i].operands) last[operand] = i;
   }
   return last;
+}
+
+std::vector<std::uint32_t> ElementwiseGroup::nearest_inputs(std::uint32_t value) const {
+  std::vector<std::uint32_t> found;
+  std::vector<std::uint32_t> reached{value};
+  std::vector<char> seen(inputs.size() + instructions.size(), 0);
+  for (std::size_t i = 0; i < reached.size(); ++i) {
+    if (reached[i] < inputs.size()) {
+      found.push_back(reached[i]);
+      continue;
+    }
+    const auto& operands = instructions[reached[i] - inputs.size()].operands;
+    for (std::size_t k = operands.size(); k-- > 0;)
+      if (!std::exchange(seen[operands[k]], 1)) reached.push_back(operands[k]);
+  }
+  for (std::uint32_t input = 0; input < inputs.size(); ++input)
+    if (std::find(found.begin(), found.end(), input) == found.end()) found.push_back(input);
+  return found;
 }
 
 std::size_t ElementwiseGroup::constants() const {

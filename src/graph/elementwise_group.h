@@ -31,6 +31,9 @@ struct ElementwiseGroup {
   }
   /// Per value, the last instruction that reads it (its own number for values that none reads).
   std::vector<std::uint32_t> last_uses() const;
+  /// The inputs, those first that fewest instructions lie between and `value`; among the operands of one
+  /// instruction, the last one first (what a `where` keeps).
+  std::vector<std::uint32_t> nearest_inputs(std::uint32_t value) const;
   /// The number of leading instructions that are constants.
   std::size_t constants() const;
 };

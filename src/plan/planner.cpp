@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <numeric>
 #include <set>
 #include <string>
 #include <tuple>
@@ -301,16 +303,32 @@ class Planner {
       const DraftStep& draft = drafts_[s];
       if (!draft.entry->in_place) continue;
       std::vector<char> taken(draft.inputs.size(), 0);
-      for (std::uint32_t output : draft.outputs) {
-        std::size_t k = 0;
-        while (k < draft.inputs.size() && (taken[k] || !can_overwrite(s, k, buffers_[output]))) ++k;
-        if (k == draft.inputs.size()) continue;
-        const Root root = places_[draft.inputs[k]].root;
+      for (std::size_t r = 0; r < draft.outputs.size(); ++r) {
+        const std::uint32_t output = draft.outputs[r];
+        const std::vector<std::uint32_t> order = donors_of(s, r);
+        const auto k = std::find_if(order.begin(), order.end(), [&](std::uint32_t i) {
+          return !taken[i] && can_overwrite(s, i, buffers_[output]);
+        });
+        if (k == order.end()) continue;
+        const Root root = places_[draft.inputs[*k]].root;
         for (std::size_t j = 0; j < draft.inputs.size(); ++j)
           if (share_memory(places_[draft.inputs[j]].root, root)) taken[j] = 1;
         take_place_of(root, buffers_[output]);
       }
     }
+  }
+
+  /// The inputs of step `s` in the order in which result `r` should take their memory. In a group, what the
+  /// result is made of first: a parameter's update takes the parameter's place, each time that it is
+  /// evaluated.
+  std::vector<std::uint32_t> donors_of(std::uint32_t s, std::size_t r) {
+    const DraftStep& draft = drafts_[s];
+    const ElementwiseGroup* group = graph().nodes[plan_->steps[s].node].group.get();
+    if (group && draft.entry->op == elementwise_group_op().name)
+      return group->nearest_inputs(group->results[r]);
+    std::vector<std::uint32_t> all(draft.inputs.size());
+    std::iota(all.begin(), all.end(), 0);
+    return all;
   }
 
   bool share_memory(const Root& a, const Root& b) const {
