@@ -56,14 +56,25 @@ struct StepFault {
   std::exception_ptr error;
 };
 
+/// Looks on while a plan runs; each member is called on the thread that runs it.
+class StepWatcher {
+ public:
+  virtual ~StepWatcher() = default;
+  virtual void begin_step(std::size_t step) = 0;
+  /// `output` is the address of what the step wrote, row-major.
+  virtual void end_step(std::size_t step, const std::byte* output) = 0;
+};
+
 /// The steps of a plan made ready as a whole, where a backend runs them better so than one by one.
 /// Thread-safe.
 class Program {
  public:
   virtual ~Program() = default;
   /// Makes the transfers, then runs all steps; returns when the results are there. `bases` as for Plan::run.
-  /// Throws StepFault for bad data, other errors as they are.
-  virtual void run(std::span<std::byte* const> bases, std::span<const Transfer> transfers) const = 0;
+  /// With watchers, steps run one by one, each waited for. Throws StepFault for bad data, other errors as
+  /// they are.
+  virtual void run(std::span<std::byte* const> bases, std::span<const Transfer> transfers,
+                   std::span<StepWatcher* const> watchers) const = 0;
 };
 
 }  // namespace wick

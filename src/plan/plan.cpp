@@ -43,7 +43,7 @@ std::uint64_t Plan::own_bytes() const noexcept {
 
 void Plan::run(std::span<std::byte* const> bases, const LeafStorages& leaves,
                std::span<StepWatcher* const> watchers) const {
-  if (program) return run_program(bases);
+  if (program) return run_program(bases, watchers);
   std::array<const void*, 8> few;
   std::vector<const void*> many;
   for (std::uint32_t s = 0; s < steps.size(); ++s) {
@@ -72,14 +72,17 @@ void Plan::run(std::span<std::byte* const> bases, const LeafStorages& leaves,
   }
 }
 
-void Plan::run_program(std::span<std::byte* const> bases) const {
+void Plan::run_program(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers) const {
   std::vector<Transfer> transfers;
   transfers.reserve(host_leaves.size());
   for (const HostLeaf& leaf : host_leaves)
     transfers.push_back({bases[leaf_base(leaf.leaf)] + leaf.first, bases[0] + leaf.offset,
                          static_cast<std::size_t>(leaf.bytes)});
+  // Where a host leaf lies now is no business of the program, which may know runs by their addresses.
+  std::vector<std::byte*> device_bases(bases.begin(), bases.end());
+  for (const HostLeaf& leaf : host_leaves) device_bases[leaf_base(leaf.leaf)] = nullptr;
   try {
-    program->run(bases, transfers);
+    program->run(device_bases, transfers, watchers);
   } catch (const StepFault& fault) {
     rethrow(fault.step, fault.error);
   }

@@ -20,15 +20,6 @@ struct HostLeaf {
   std::uint64_t offset = 0;  ///< in the arena
 };
 
-/// Looks on while a plan runs; each member is called on the thread that runs it.
-class StepWatcher {
- public:
-  virtual ~StepWatcher() = default;
-  virtual void begin_step(std::size_t step) = 0;
-  /// `output` is the address of what the step wrote, row-major.
-  virtual void end_step(std::size_t step, const std::byte* output) = 0;
-};
-
 /// Where an output of a plan lies.
 struct PlanOutput {
   std::uint32_t base = 0;
@@ -75,7 +66,7 @@ class Plan {
            std::span<StepWatcher* const> watchers = {}) const;
 
  private:
-  void run_program(std::span<std::byte* const> bases) const;
+  void run_program(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers) const;
   [[noreturn]] void rethrow(std::uint32_t step, std::exception_ptr error) const;
 };
 

@@ -43,13 +43,15 @@ CudaProgram::~CudaProgram() {
   }
 }
 
-void CudaProgram::run(std::span<std::byte* const> bases, std::span<const Transfer> transfers) const {
+void CudaProgram::run(std::span<std::byte* const> bases, std::span<const Transfer> transfers,
+                      std::span<StepWatcher* const> watchers) const {
   const GpuScope gpu(device_);
   ThreadStream& stream = ThreadStream::of(device_);
   stream.send(transfers);
-  Replay* const replay = take_replay(bases, stream.handle());
+  if (!watchers.empty()) stream.synchronize();  // the transfers are no part of the first step
+  Replay* const replay = watchers.empty() ? take_replay(bases, stream.handle()) : nullptr;
   if (!replay) {
-    launch_steps(bases, stream.handle(), &stream.fault());
+    launch_steps(bases, stream.handle(), &stream.fault(), watchers);
     stream.synchronize();
     return check_fault(stream.fault());
   }
@@ -68,7 +70,8 @@ void CudaProgram::run(std::span<std::byte* const> bases, std::span<const Transfe
   over();
 }
 
-void CudaProgram::launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault) const {
+void CudaProgram::launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault,
+                               std::span<StepWatcher* const> watchers) const {
   std::vector<const void*> inputs;
   const LaunchScope scope({stream, fault, 0});
   for (std::uint32_t s = 0; s < steps_.size(); ++s) {
@@ -77,8 +80,10 @@ void CudaProgram::launch_steps(std::span<std::byte* const> bases, cudaStream_t s
     for (const Address& input : step.inputs) inputs.push_back(resolve(input, bases));
     current_launch().step = s;
     try {
+      for (StepWatcher* watcher : watchers) watcher->begin_step(s);
       run_step(step, inputs.data(), bases);
-      if (waits_for_each_step()) check(cudaStreamSynchronize(stream), "a step");
+      if (!watchers.empty() || waits_for_each_step()) check(cudaStreamSynchronize(stream), "a step");
+      for (StepWatcher* watcher : watchers) watcher->end_step(s, resolve(step.output, bases));
     } catch (const Error&) {
       throw StepFault{s, std::current_exception()};
     }

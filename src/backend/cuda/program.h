@@ -18,7 +18,8 @@ class CudaProgram final : public Program {
   CudaProgram(const CudaProgram&) = delete;
   CudaProgram& operator=(const CudaProgram&) = delete;
 
-  void run(std::span<std::byte* const> bases, std::span<const Transfer> transfers) const override;
+  void run(std::span<std::byte* const> bases, std::span<const Transfer> transfers,
+           std::span<StepWatcher* const> watchers) const override;
 
  private:
   /// A captured graph with the addresses that it is of, and the fault word that its kernels write.
@@ -31,7 +32,9 @@ class CudaProgram final : public Program {
   };
   static constexpr std::size_t most_replays = 4;
 
-  void launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault) const;
+  /// With watchers, each step is waited for.
+  void launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault,
+                    std::span<StepWatcher* const> watchers = {}) const;
   /// The graph for these addresses, marked as running; null where the steps are better launched one by one.
   Replay* take_replay(std::span<std::byte* const> bases, cudaStream_t stream) const;
   void capture(Replay& replay, std::span<std::byte* const> bases, cudaStream_t stream) const;
