@@ -50,16 +50,16 @@ std::shared_ptr<Storage> Allocator::allocate(std::size_t bytes) {
   const GpuScope gpu(device_);
   const std::size_t size = rounded_size(bytes);
   void* block = take_kept(size);
-  if (!block && cudaMalloc(&block, size) != cudaSuccess) {
-    (void)cudaGetLastError();  // handled here
+  if (!block) block = take_fresh(size);
+  if (!block) {
     release();
-    if (cudaMalloc(&block, size) != cudaSuccess) {
-      (void)cudaGetLastError();
-      const MemoryUse now = use();
-      throw MemoryError(
-          fmt::format("cannot allocate {} bytes on cuda:{}; {} bytes are held already, {} are free", bytes,
-                      device_, now.held, now.free));
-    }
+    block = take_fresh(size);
+  }
+  if (!block) {
+    const MemoryUse now = use();
+    throw MemoryError(
+        fmt::format("cannot allocate {} bytes on cuda:{}; {} bytes are held already, {} are free", bytes,
+                    device_, now.held, now.free));
   }
   {
     std::lock_guard lock(mutex_);
@@ -67,6 +67,15 @@ std::shared_ptr<Storage> Allocator::allocate(std::size_t bytes) {
     peak_ = std::max(peak_, held_);
   }
   return std::make_shared<Storage>(block, bytes, free_function[static_cast<std::size_t>(device_)]);
+}
+
+/// A block from the system, or null.
+void* Allocator::take_fresh(std::size_t rounded) {
+  void* block = nullptr;
+  free_ = unknown;
+  if (cudaMalloc(&block, rounded) == cudaSuccess) return block;
+  (void)cudaGetLastError();  // handled by the caller
+  return nullptr;
 }
 
 /// A kept block of this size, or null.
@@ -100,13 +109,17 @@ void Allocator::release() noexcept {
     kept_bytes_ = 0;
   }
   for (const auto& [size, block] : blocks) cudaFree(block);
+  free_ = unknown;
 }
 
 MemoryUse Allocator::use() const {
-  const GpuScope gpu(device_);
-  std::size_t free = 0;
-  std::size_t total = 0;
-  check(cudaMemGetInfo(&free, &total), "asking for free memory");
+  std::size_t free = free_;
+  if (free == unknown) {
+    const GpuScope gpu(device_);
+    std::size_t total = 0;
+    check(cudaMemGetInfo(&free, &total), "asking for free memory");
+    free_ = free;
+  }
   std::lock_guard lock(mutex_);
   return {held_, kept_bytes_, peak_, free};
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,6 +23,8 @@ class Allocator {
   /// Aligned to 256 bytes, uninitialised. Throws MemoryError with the numbers.
   std::shared_ptr<Storage> allocate(std::size_t bytes);
   void give(void* block, std::size_t bytes) noexcept;
+  /// `free` is asked for only where this process took memory from the system or returned some since: asking
+  /// takes longer than a small evaluation.
   MemoryUse use() const;
   void reset_peak();
   /// Returns the kept blocks to the system.
@@ -28,6 +32,7 @@ class Allocator {
 
  private:
   void* take_kept(std::size_t rounded);
+  void* take_fresh(std::size_t rounded);
 
   const int device_;
   mutable std::mutex mutex_;
@@ -35,6 +40,8 @@ class Allocator {
   std::size_t kept_bytes_ = 0;
   std::size_t held_ = 0;
   std::size_t peak_ = 0;
+  mutable std::atomic<std::size_t> free_{unknown};
+  static constexpr std::size_t unknown = std::numeric_limits<std::size_t>::max();
 };
 
 /// The allocator of a GPU. Never destroyed: storage may outlive static objects.
