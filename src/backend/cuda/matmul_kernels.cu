@@ -125,6 +125,74 @@ __global__ void __launch_bounds__(512) thin_product(const ThinProduct p) {
   }
 }
 
+/// The product of 8 elements by 8, added to `sum` in their order.
+template <typename T>
+__device__ float add_products(float sum, const uint4& a, const uint4& b) {
+  T x[8];
+  T y[8];
+  memcpy(x, &a, sizeof a);
+  memcpy(y, &b, sizeof b);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) sum = fmaf(read(x[i]), read(y[i]), sum);
+  return sum;
+}
+
+constexpr int vector_block = 128;
+
+/// One vector: a warp multiplies `Rows` rows of the matrix, each read 512 bytes at a time.
+template <typename T, int Rows>
+__global__ void __launch_bounds__(vector_block) vector_product(const ThinProduct p) {
+  constexpr int parts = 4;  // of 256 elements, whose loads are under way together
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const std::int64_t warp = (static_cast<std::int64_t>(blockIdx.x) * vector_block + threadIdx.x) / 32;
+  const std::int64_t first = warp * Rows;
+  if (first >= p.rows) return;
+  const T* rows[Rows];
+  float sums[Rows];
+#pragma unroll
+  for (int r = 0; r < Rows; ++r) {
+    const std::int64_t row = first + r < p.rows ? first + r : p.rows - 1;
+    rows[r] = static_cast<const T*>(p.matrix) + row * p.stride;
+    sums[r] = 0;
+  }
+  const uint4 zero = make_uint4(0, 0, 0, 0);
+  for (std::int64_t k = lane * 8; k < p.depth; k += parts * 256) {
+    uint4 a[parts][Rows];
+    uint4 b[parts];
+#pragma unroll
+    for (int i = 0; i < parts; ++i) {
+      const std::int64_t at = k + i * 256;
+#pragma unroll
+      for (int r = 0; r < Rows; ++r) a[i][r] = at < p.depth ? load_once(rows[r] + at) : zero;
+    }
+#pragma unroll
+    for (int i = 0; i < parts; ++i) {
+      const std::int64_t at = k + i * 256;
+      b[i] = at < p.depth ? *reinterpret_cast<const uint4*>(static_cast<const T*>(p.vectors) + at) : zero;
+    }
+#pragma unroll
+    for (int i = 0; i < parts; ++i)
+#pragma unroll
+      for (int r = 0; r < Rows; ++r) sums[r] = add_products<T>(sums[r], a[i][r], b[i]);
+  }
+#pragma unroll
+  for (int r = 0; r < Rows; ++r) {
+    for (int step = 16; step > 0; step /= 2) sums[r] += __shfl_xor_sync(~0u, sums[r], step);
+    const std::int64_t row = first + r;
+    if (lane != 0 || row >= p.rows) continue;
+    const float sum = p.bias ? sums[r] + read(static_cast<const T*>(p.bias)[row]) : sums[r];
+    T* const to = static_cast<T*>(p.out) + row * p.row_step;
+    *to = written<T>(p.accumulate ? sum + read(*to) : sum);
+  }
+}
+
+template <typename T, int Rows>
+void launch_vector_product(const ThinProduct& p, cudaStream_t stream) {
+  constexpr std::int64_t rows_of_block = vector_block / 32 * Rows;
+  const auto blocks = static_cast<unsigned>((p.rows + rows_of_block - 1) / rows_of_block);
+  vector_product<T, Rows><<<blocks, vector_block, 0, stream>>>(p);
+}
+
 template <typename T>
 __global__ void add_bias(T* out, const T* bias, std::int64_t count, std::int64_t columns) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -157,7 +225,12 @@ void launch_thin_product(DType dtype, const ThinProduct& product, cudaStream_t s
   const unsigned threads = blocks < 256 ? 512 : 256;
   const std::size_t shared = threads / 32 * 16 * 8 * sizeof(float);
   visit_half(dtype, [&]<typename T>() {
-    if (product.count <= 8)
+    // Few rows: more warps. Many: each part of the vector serves several.
+    if (product.count == 1 && product.rows < 4096)
+      launch_vector_product<T, 1>(product, stream);
+    else if (product.count == 1)
+      launch_vector_product<T, 2>(product, stream);
+    else if (product.count <= 8)
       thin_product<T, 1><<<blocks, threads, shared, stream>>>(product);
     else
       thin_product<T, 2><<<blocks, threads, 2 * shared, stream>>>(product);
