@@ -1,7 +1,5 @@
 #include "optimize/graph.h"
 
-#include "wick/error.h"
-
 namespace wick {
 
 std::vector<Spec> Graph::input_specs(const GraphNode& node) const {
