@@ -56,7 +56,8 @@ struct ExplainedOperand {
 
 /// A result of a step behind its first one.
 struct ExplainedResult {
-  DType dtype = DType::f32;  ///< the shape is the first one's
+  Shape shape;
+  DType dtype = DType::f32;
   ExplainedPlace place;
 };
 

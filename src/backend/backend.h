@@ -29,7 +29,8 @@ struct KernelRequest {
   const Attrs& attrs;
   std::span<const Slot> inputs;
   Slot output;
-  /// Of an elementwise_group. `output` is its first result; the others have the same shape.
+  /// Of an elementwise_group, whose results have one shape, or an elementwise_batch. `output` is the first
+  /// result.
   const ElementwiseGroup* group = nullptr;
   std::uint64_t packing_budget = 0;  ///< bytes that packed copies of weights may take
 };
@@ -48,7 +49,8 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual void run(const void* const* inputs, void* output, void* scratch) const = 0;
-  /// Runs the kernel of an elementwise_group of several results; those of other ops never get this call.
+  /// Runs the kernel of an elementwise_group or elementwise_batch of several results; those of other ops
+  /// never get this call.
   virtual void run_group(const void* const* inputs, void* const* outputs) const {
     run(inputs, outputs[0], nullptr);
   }

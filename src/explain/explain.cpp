@@ -104,11 +104,11 @@ std::vector<ExplainedStep> explain_steps(const Plan& plan) {
     out.floor_seconds = floor_seconds(cost, plan.graph.device);
     out.origin = origin_of(node.where);
     writers.write(step.output, static_cast<std::uint64_t>(bytes_of(result)), s);
-    for (std::size_t r = 0; r < step.more_outputs.size(); ++r) {
-      const DType dtype = node.group->dtype_of(node.group->results[r + 1]);
+    const std::vector<Spec> results = more_results(plan, step);
+    for (std::size_t r = 0; r < results.size(); ++r) {
       const Address& address = step.more_outputs[r];
-      out.more_results.push_back({dtype, place_of(plan, address)});
-      writers.write(address, static_cast<std::uint64_t>(bytes_of({result.shape, dtype})), s);
+      out.more_results.push_back({results[r].shape, results[r].dtype, place_of(plan, address)});
+      writers.write(address, static_cast<std::uint64_t>(bytes_of(results[r])), s);
     }
     steps.push_back(std::move(out));
   }

@@ -52,7 +52,8 @@ json step_of(const ExplainedStep& step) {
   }
   auto more_results = json::array();
   for (const ExplainedResult& more : step.more_results)
-    more_results.push_back({{"dtype", name_of(more.dtype)}, {"place", place_of(more.place)}});
+    more_results.push_back(
+        {{"shape", dims_of(more.shape)}, {"dtype", name_of(more.dtype)}, {"place", place_of(more.place)}});
   json out{{"op", step.op},
            {"attributes", step.attributes},
            {"operands", std::move(operands)},

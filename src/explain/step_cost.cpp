@@ -20,13 +20,19 @@ double bytes_behind(const Graph& graph, std::uint32_t node) {
   return bytes;
 }
 
-double group_flops(const ElementwiseGroup& group, const Shape& shape) {
+/// Of a group, or of all members of a batch.
+double group_flops(const Graph& graph, const GraphNode& node) {
+  const ElementwiseGroup& group = *node.group;
+  const std::vector<Spec> results = graph.result_specs(node);
   double total = 0;
-  for (const ElementwiseGroup::Instruction& part : group.instructions) {
-    if (part.operands.empty()) continue;
-    std::vector<Spec> inputs;
-    for (std::uint32_t operand : part.operands) inputs.push_back({shape, group.dtype_of(operand)});
-    total += flops_of(*part.op, inputs, {shape, part.dtype}, part.attrs);
+  for (std::size_t r = 0; r < results.size(); r += group.results.size()) {
+    const Shape& shape = results[r].shape;
+    for (const ElementwiseGroup::Instruction& part : group.instructions) {
+      if (part.operands.empty()) continue;
+      std::vector<Spec> inputs;
+      for (std::uint32_t operand : part.operands) inputs.push_back({shape, group.dtype_of(operand)});
+      total += flops_of(*part.op, inputs, {shape, part.dtype}, part.attrs);
+    }
   }
   return total;
 }
@@ -43,6 +49,13 @@ std::vector<std::uint32_t> operands_of(const Plan& plan, const Step& step) {
   return {inputs.begin(), inputs.end()};
 }
 
+std::vector<Spec> more_results(const Plan& plan, const Step& step) {
+  if (step.more_outputs.empty()) return {};
+  std::vector<Spec> specs = plan.graph.result_specs(plan.graph.nodes[step.node]);
+  specs.erase(specs.begin());
+  return specs;
+}
+
 StepCost cost_of(const Plan& plan, const Step& step) {
   const GraphNode& node = plan.graph.nodes[step.node];
   const Spec& output = plan.graph.nodes[step.value()].spec;
@@ -56,8 +69,7 @@ StepCost cost_of(const Plan& plan, const Step& step) {
   for (auto spec = specs.rbegin(); spec != specs.rend(); ++spec)
     if (is_floating(spec->dtype)) cost.dtype = spec->dtype;
   if (!step.is_copy())
-    cost.flops =
-        node.group ? group_flops(*node.group, output.shape) : flops_of(*node.op, specs, output, node.attrs);
+    cost.flops = node.group ? group_flops(plan.graph, node) : flops_of(*node.op, specs, output, node.attrs);
   if (!step.is_copy() && node.op->bytes) {
     const Address& first = step.inputs[0];
     const bool in_place = first.base == step.output.base && first.offset == step.output.offset;
@@ -67,8 +79,7 @@ StepCost cost_of(const Plan& plan, const Step& step) {
   std::sort(operands.begin(), operands.end());
   operands.erase(std::unique(operands.begin(), operands.end()), operands.end());
   cost.bytes = bytes_of(output);
-  for (std::size_t r = 0; r < step.more_outputs.size(); ++r)
-    cost.bytes += bytes_of({output.shape, node.group->dtype_of(node.group->results[r + 1])});
+  for (const Spec& more : more_results(plan, step)) cost.bytes += bytes_of(more);
   for (std::uint32_t i : operands) cost.bytes += bytes_behind(plan.graph, i);
   return cost;
 }

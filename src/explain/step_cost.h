@@ -13,6 +13,9 @@ struct StepCost {
   double bytes = 0;          ///< each input read once, the output written once
   DType dtype = DType::f32;  ///< that it computes in: the first floating input's
 };
+/// Of the results behind the first.
+std::vector<Spec> more_results(const Plan& plan, const Step& step);
+
 StepCost cost_of(const Plan& plan, const Step& step);
 
 /// No step can take less than its FLOPs at the peak rate of its dtype, nor less than its bytes at the rate of

@@ -44,12 +44,14 @@ const Op& elementwise_group_op() {
   return op;
 }
 
+const Op& elementwise_batch_op() {
+  static constexpr Op op{.name = "elementwise_batch", .elementwise = true};
+  return op;
+}
+
 const Op& pick_op() {
   static constexpr Op op{
       .name = "pick",
-      .infer = [](InputSpecs inputs, const Attrs& attrs) -> Spec {
-        return {inputs[0].shape, static_cast<DType>(attrs.as<PickAttrs>().dtype)};
-      },
       .describe = [](const Attrs& attrs) -> std::string {
         return "result " + std::to_string(attrs.as<PickAttrs>().result);
       },

@@ -25,6 +25,9 @@ struct ElementwiseGroup {
   /// The values that are stored. A graph node is the first; `pick` nodes stand for the others. Backends that
   /// say nothing else (`Backend::most_group_results`) get groups of one, which is the last instruction.
   std::vector<std::uint32_t> results;
+  /// Of an elementwise_batch, whose program runs once for each member: the leading inputs that all members
+  /// read. Those behind are a member's own; its node has them member by member.
+  std::size_t shared = 0;
 
   DType dtype_of(std::uint32_t value) const {
     return value < inputs.size() ? inputs[value] : instructions[value - inputs.size()].dtype;
@@ -36,12 +39,25 @@ struct ElementwiseGroup {
   std::vector<std::uint32_t> nearest_inputs(std::uint32_t value) const;
   /// The number of leading instructions that are constants.
   std::size_t constants() const;
+
+  /// Of a batch whose node has `node_inputs` inputs: how many members it has, and where a member's input is.
+  std::size_t members(std::size_t node_inputs) const {
+    return (node_inputs - shared) / (inputs.size() - shared);
+  }
+  std::size_t input_of(std::size_t member, std::size_t input) const {
+    return input < shared ? input : input + member * (inputs.size() - shared);
+  }
 };
 
 /// The op of a graph node that is a group; its meaning is in the node's group.
 const Op& elementwise_group_op();
 
-/// Result number `result`, from 1, of the group that is its input.
+/// A group that runs on several sets of inputs, its members, each with a shape of its own. The inputs that
+/// all read are single numbers; a member's own inputs have the shape of its results. Results are numbered
+/// member by member.
+const Op& elementwise_batch_op();
+
+/// Result number `result`, from 1, of the group or batch that is its input.
 struct PickAttrs {
   std::int64_t result;
   std::int64_t dtype;

@@ -9,6 +9,21 @@ std::vector<Spec> Graph::input_specs(const GraphNode& node) const {
   return specs;
 }
 
+std::vector<Spec> Graph::result_specs(const GraphNode& node) const {
+  if (!node.group) return {node.spec};
+  const ElementwiseGroup& group = *node.group;
+  const bool batch = node.op == &elementwise_batch_op();
+  const std::size_t members = batch ? group.members(node.inputs.size()) : 1;
+  std::vector<Spec> specs;
+  specs.reserve(members * group.results.size());
+  for (std::size_t m = 0; m < members; ++m) {
+    const Shape& shape =
+        batch ? nodes[node.inputs[group.input_of(m, group.shared)]].spec.shape : node.spec.shape;
+    for (std::uint32_t result : group.results) specs.push_back({shape, group.dtype_of(result)});
+  }
+  return specs;
+}
+
 Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
   Graph graph;
   graph.nodes.resize(walk.order.size());

@@ -42,6 +42,8 @@ struct Graph {
   std::vector<std::uint32_t> outputs;
 
   std::vector<Spec> input_specs(const GraphNode& node) const;
+  /// The first is the node's own; of groups and batches those of all results.
+  std::vector<Spec> result_specs(const GraphNode& node) const;
 };
 
 /// `donated`, per position in the walk: leaves whose storage dies with this evaluation.

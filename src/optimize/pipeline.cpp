@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "optimize/batch_groups.h"
 #include "optimize/common_subexpressions.h"
 #include "optimize/dead_nodes.h"
 #include "optimize/decompose_scope.h"
@@ -42,6 +43,7 @@ constexpr std::array passes{
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{.name = "fuse-elementwise", .run = &fuse_elementwise, .joins = true},
     Pass{.name = "merge-groups", .run = &merge_groups, .joins = true},
+    Pass{.name = "batch-groups", .run = &batch_groups, .joins = true},
     Pass{"schedule", &schedule},
 };
 static_assert(passes.size() <= 64, "the set of disabled passes is kept in 64 bits");

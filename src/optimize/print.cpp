@@ -20,6 +20,8 @@ std::string node_text(const GraphNode& node, F input) {
   };
   for (std::uint32_t i : node.inputs) add(input(i));
   if (node.group) add(print(*node.group));
+  if (node.op == &elementwise_batch_op())
+    add(fmt::format("{} members", node.group->members(node.inputs.size())));
   if (node.op->describe) add(node.op->describe(node.attrs));
   return fmt::format("{}({}) : {}", node.op->name, arguments, spec_text(node.spec));
 }

@@ -227,9 +227,8 @@ class Planner {
     for (std::uint32_t input : inputs)
       if (!places_[input].root.is_leaf) buffers_[places_[input].root.id].last_step = number;
     drafts_.push_back({entry, std::move(inputs), {}});
-    add_output(spec);
-    for (std::size_t r = 1; group && r < group->results.size(); ++r)
-      add_output({spec.shape, group->dtype_of(group->results[r])});
+    if (!group) return add_output(spec);
+    for (const Spec& result : graph().result_specs(graph().nodes[node])) add_output(result);
   }
 
   /// A buffer for a result of the last step.
@@ -324,8 +323,12 @@ class Planner {
   std::vector<std::uint32_t> donors_of(std::uint32_t s, std::size_t r) {
     const DraftStep& draft = drafts_[s];
     const ElementwiseGroup* group = graph().nodes[plan_->steps[s].node].group.get();
-    if (group && draft.entry->op == elementwise_group_op().name)
-      return group->nearest_inputs(group->results[r]);
+    if (group && !plan_->steps[s].is_copy()) {
+      const std::size_t member = r / group->results.size();
+      std::vector<std::uint32_t> nearest = group->nearest_inputs(group->results[r % group->results.size()]);
+      for (std::uint32_t& input : nearest) input = static_cast<std::uint32_t>(group->input_of(member, input));
+      return nearest;
+    }
     std::vector<std::uint32_t> all(draft.inputs.size());
     std::iota(all.begin(), all.end(), 0);
     return all;

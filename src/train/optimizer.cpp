@@ -6,7 +6,6 @@
 
 #include "wick/error.h"
 #include "wick/ops/elementwise.h"
-#include "wick/ops/movement.h"
 #include "wick/ops/reduce.h"
 
 namespace wick {
@@ -80,10 +79,10 @@ void AdamW::restore(std::int64_t steps, std::vector<Tensor> first_moments,
 
 Tensor global_norm(const std::vector<Tensor>& tensors) {
   if (tensors.empty()) throw ArgumentError("global_norm needs at least one tensor");
-  std::vector<Tensor> squares;
-  squares.reserve(tensors.size());
-  for (const Tensor& t : tensors) squares.push_back(expand_dims(sum(square(cast(t, DType::f32))), 0));
-  return sqrt(sum(concat(squares, 0)));
+  std::vector<Tensor> floats;
+  floats.reserve(tensors.size());
+  for (const Tensor& t : tensors) floats.push_back(cast(t, DType::f32));
+  return sqrt(sum_of_squares(floats));
 }
 
 std::vector<Tensor> clip_by_global_norm(const std::vector<Tensor>& gradients, const Tensor& norm,

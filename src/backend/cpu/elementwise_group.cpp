@@ -1,4 +1,4 @@
-#include "graph/elementwise_group.h"
+#include "backend/cpu/elementwise_group.h"
 
 #include <algorithm>
 #include <array>
@@ -107,16 +107,21 @@ class Emitter {
 };
 
 std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
-  const ElementwiseProgram program = Emitter(*request.group).emit();
-  std::vector<Slot> outputs;
-  for (std::uint32_t result : request.group->results)
-    outputs.push_back({request.group->dtype_of(result), request.output.layout});
-  return std::make_unique<ElementwiseKernel>(program, request.inputs, outputs);
+  return group_kernel(*request.group, request.inputs, request.output.shape());
 }
 
 constexpr std::array entries{KernelEntry{"elementwise_group", prepare, InputLayouts::strided, true}};
 
 }  // namespace
+
+std::unique_ptr<ElementwiseKernel> group_kernel(const ElementwiseGroup& group, std::span<const Slot> inputs,
+                                                const Shape& shape) {
+  const ElementwiseProgram program = Emitter(group).emit();
+  std::vector<Slot> outputs;
+  for (std::uint32_t result : group.results)
+    outputs.push_back({group.dtype_of(result), Layout::contiguous(shape)});
+  return std::make_unique<ElementwiseKernel>(program, inputs, outputs);
+}
 
 cpu_kernels::Entries cpu_kernels::elementwise_group() { return entries; }
 

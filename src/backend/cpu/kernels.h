@@ -11,9 +11,11 @@ using Entries = std::span<const KernelEntry>;
 
 Entries elementwise();  // unary, binary, where, cast, constant, arange
 Entries elementwise_group();
+Entries elementwise_batch();
 bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
 Entries movement();  // copy, concat, pad, slice_update
 Entries reduce();
+Entries sum_of_squares();
 Entries argreduce();
 Entries cumsum();
 Entries matmul();    // and linear

@@ -10,10 +10,12 @@ namespace wick::cuda::kernels {
 using Entries = std::span<const KernelEntry>;
 
 Entries elementwise();  // unary, binary, where, cast, groups
-Entries sources();      // constant, arange
-Entries movement();     // copy, concat, pad, slice_update
-Entries reduce();       // sum, max, min, argmax, argmin
-Entries indexing();     // take, take_along_axis, index_add, scatter_add, scatter
+Entries elementwise_batch();
+Entries sum_of_squares();
+Entries sources();   // constant, arange
+Entries movement();  // copy, concat, pad, slice_update
+Entries reduce();    // sum, max, min, argmax, argmin
+Entries indexing();  // take, take_along_axis, index_add, scatter_add, scatter
 Entries random();
 Entries cumsum();
 Entries sort();
