@@ -105,6 +105,7 @@ struct StepCase {
   bool all_linear;
 };
 
+/// As the trainer does it: each step is recorded while the one before runs. A time is that of one step.
 void training_step(benchmark::State& state, const ModelConfig& shape, const StepCase& what) {
   Model& model = model_of(shape);
   LoraConfig config;
@@ -116,7 +117,13 @@ void training_step(benchmark::State& state, const ModelConfig& shape, const Step
   std::int64_t count = 0;
   reset_peak_bytes(gpu());
   for (int i = 0; i < 3; ++i) step.run(batches, count++, 1e-4);
-  for (auto _ : state) benchmark::DoNotOptimize(step.run(batches, count++, 1e-4).loss);
+  TrainStep::Running running = step.submit(batches, count++, 1e-4);
+  for (auto _ : state) {
+    TrainStep::Running next = step.submit(batches, count++, 1e-4, &running);
+    benchmark::DoNotOptimize(running.outcome().loss);
+    running = std::move(next);
+  }
+  (void)running.outcome();
   count_memory(state);
   count_work(state, {.flops = 4.0 * multiplied_weights(model) * static_cast<double>(what.rows * what.length),
                      .bytes = 0});
@@ -141,7 +148,8 @@ void prefill(benchmark::State& state, const ModelConfig& shape, std::int64_t row
              {.flops = 2.0 * multiplied_weights(model) * static_cast<double>(rows * length), .bytes = 0});
 }
 
-/// One greedy step a row behind `context` positions; the token stays on the GPU. A time is that of one step.
+/// One greedy step a row behind `context` positions; the token stays on the GPU, and each step is recorded
+/// while the one before runs, as generation does it. A time is that of one step.
 void decode(benchmark::State& state, const ModelConfig& shape, std::int64_t rows, std::int64_t context) {
   constexpr std::int64_t steps = 64;
   const Model& model = model_of(shape);
@@ -158,14 +166,21 @@ void decode(benchmark::State& state, const ModelConfig& shape, std::int64_t rows
       outputs.push_back(layer.k);
       outputs.push_back(layer.v);
     }
-    eval(outputs, History::drop);
+    eval_async(outputs, History::drop);
   };
-  advance();  // the prompt
-  for (int i = 0; i < 4; ++i) advance();
+  const auto advance_and_wait = [&] {
+    advance();
+    ids.eval();
+  };
+  advance_and_wait();  // the prompt
+  for (int i = 0; i < 4; ++i) advance_and_wait();
   for (auto _ : state) {
+    const Tensor before = ids;
     cache.length = context;
     advance();
+    before.eval();
   }
+  ids.eval();
   count_memory(state);
   double bytes = 0;
   for (const auto& [name, value] : model.parameters()) bytes += static_cast<double>(value.bytes());

@@ -5,6 +5,7 @@
 #include "wick/grad.h"
 #include "wick/name_scope.h"
 #include "wick/ops/elementwise.h"
+#include "wick/ops/movement.h"
 #include "wick/ops/random.h"
 
 namespace wick {
@@ -20,7 +21,8 @@ TrainStep::TrainStep(Model& model, LoraAdapter* adapter, const TrainStepOptions&
       adapter_(adapter),
       options_(options),
       trainables_(model, adapter),
-      optimizer_(options.adamw, trainables_.values()) {}
+      optimizer_(options.adamw, trainables_.values()),
+      yes_(full({}, 1, DType::bool_).eval().detach().to(model.device())) {}
 
 std::pair<Tensor, std::vector<Tensor>> TrainStep::loss_and_gradients(
     std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch) {
@@ -58,28 +60,30 @@ std::pair<Tensor, std::vector<Tensor>> TrainStep::loss_and_gradients(
   return {loss, std::move(gradients)};
 }
 
-/// {loss, norm, moments..., parameters...}. Leaves no other handle to what the update replaces, so that
-/// evaluation may reuse its memory.
-std::vector<Tensor> TrainStep::record_update(std::span<const BatchTensors> micro_batches,
-                                             std::int64_t first_micro_batch, double learning_rate) {
+/// Leaves no handle to what the update replaces but those of the history, so that evaluation may reuse its
+/// memory.
+TrainStep::Update TrainStep::record_update(std::span<const BatchTensors> micro_batches,
+                                           std::int64_t first_micro_batch, double learning_rate,
+                                           const Tensor& earlier_made) {
   auto [loss, gradients] = loss_and_gradients(micro_batches, first_micro_batch);
   const NameScope scope("optimizer");
   const Tensor norm = global_norm(gradients);
-  const Tensor proceed = logical_and(is_finite(loss), is_finite(norm));
+  const Tensor proceed = logical_and(earlier_made, logical_and(is_finite(loss), is_finite(norm)));
   if (options_.max_grad_norm > 0) gradients = clip_by_global_norm(gradients, norm, options_.max_grad_norm);
   std::vector<Tensor> updated = optimizer_.step(trainables_.values(), gradients, learning_rate, proceed);
   trainables_.set(updated);
-  std::vector<Tensor> outputs{loss, norm};
+  std::vector<Tensor> outputs{loss, norm, proceed};
   for (Tensor& moment : optimizer_.pending()) outputs.push_back(std::move(moment));
   for (Tensor& value : updated) outputs.push_back(std::move(value));
-  return outputs;
+  return {{loss, norm, proceed}, std::move(outputs)};
 }
 
 TrainStep::Running TrainStep::submit(std::span<const BatchTensors> micro_batches,
-                                     std::int64_t first_micro_batch, double learning_rate) {
-  const std::vector<Tensor> outputs = record_update(micro_batches, first_micro_batch, learning_rate);
-  eval_async(outputs, History::drop);
-  return {outputs[0], outputs[1]};
+                                     std::int64_t first_micro_batch, double learning_rate,
+                                     const Running* after) {
+  Update update = record_update(micro_batches, first_micro_batch, learning_rate, after ? after->made : yes_);
+  eval_async(update.outputs, History::drop);
+  return std::move(update.running);
 }
 
 TrainStep::Outcome TrainStep::run(std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch,
@@ -92,8 +96,7 @@ TrainStep::Outcome TrainStep::Running::outcome() const {
 }
 
 Explanation TrainStep::explain(std::span<const BatchTensors> micro_batches, double learning_rate) {
-  const std::vector<Tensor> outputs = record_update(micro_batches, 0, learning_rate);
-  return wick::explain(outputs, History::drop);
+  return wick::explain(record_update(micro_batches, 0, learning_rate, yes_).outputs, History::drop);
 }
 
 }  // namespace wick

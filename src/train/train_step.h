@@ -34,15 +34,16 @@ class TrainStep {
   struct Running {
     Tensor loss;
     Tensor norm;
+    Tensor made;  ///< whether the update was made
     /// Waits for the step. Throws what went wrong.
     Outcome outcome() const;
   };
   /// Submits one update from `micro_batches`, which must have a target, to the current stream. When loss or
   /// norm is not finite, parameters and optimizer keep their values, and the outcome shows it.
   /// `first_micro_batch` counts those of all earlier steps: the dropout of each is drawn from the seed and
-  /// its number.
+  /// its number. `after`: a step whose outcome is not known yet; without its update none is made here.
   Running submit(std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch,
-                 double learning_rate);
+                 double learning_rate, const Running* after = nullptr);
   /// The same, and waits.
   Outcome run(std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch,
               double learning_rate);
@@ -59,14 +60,20 @@ class TrainStep {
   AdamW& optimizer() noexcept { return optimizer_; }
 
  private:
-  std::vector<Tensor> record_update(std::span<const BatchTensors> micro_batches,
-                                    std::int64_t first_micro_batch, double learning_rate);
+  /// A recorded update; `outputs` are all that is to be evaluated.
+  struct Update {
+    Running running;
+    std::vector<Tensor> outputs;
+  };
+  Update record_update(std::span<const BatchTensors> micro_batches, std::int64_t first_micro_batch,
+                       double learning_rate, const Tensor& earlier_made);
 
   const Model& model_;
   const LoraAdapter* adapter_;
   TrainStepOptions options_;
   Trainables trainables_;
   AdamW optimizer_;
+  const Tensor yes_;  ///< stands for earlier updates that were made
 };
 
 }  // namespace wick

@@ -87,6 +87,15 @@ struct StepData {
   BatchPosition position;
 };
 
+/// A step that runs, or that has nothing to run.
+struct RunningStep {
+  StepData data;
+  std::optional<TrainStep::Running> running;  // none for data without a target
+  std::chrono::steady_clock::time_point started;
+  double learning_rate = 0;
+  std::int64_t optimizer_steps = 0;
+};
+
 /// One call of `train`.
 class TrainingRun {
  public:
@@ -118,7 +127,7 @@ class TrainingRun {
   TrainResult run() {
     std::string finish_reason = "done";
     while (state_.step < total_steps_) {
-      if (callbacks_.stop && callbacks_.stop->load()) {
+      if (is_stopped() && !ahead_) {
         finish_reason = "interrupted";
         break;
       }
@@ -127,7 +136,7 @@ class TrainingRun {
         finish_reason = "early-stop";
         break;
       }
-      if (options_.save_every > 0 && state_.step % options_.save_every == 0) save_checkpoint();
+      if (is_saved(state_.step)) save_checkpoint();
     }
     if (last_saved_ != state_.step) save_checkpoint();
     if (finish_reason != "interrupted") {
@@ -203,31 +212,60 @@ class TrainingRun {
     return data;
   }
 
+  bool is_stopped() const { return callbacks_.stop && callbacks_.stop->load(); }
+
+  /// Submits step number `step`; `after` is the one before while that runs.
+  RunningStep begin_step(std::int64_t step, const RunningStep* after = nullptr) {
+    RunningStep begun;
+    begun.started = std::chrono::steady_clock::now();
+    begun.data = prepared_ ? *std::exchange(prepared_, std::nullopt) : next_data();
+    begun.learning_rate = schedule_.learning_rate(step);
+    if (begun.data.targets > 0)
+      begun.running = step_.submit(begun.data.micro_batches, step * options_.grad_accumulation,
+                                   begun.learning_rate, after && after->running ? &*after->running : nullptr);
+    begun.optimizer_steps = step_.optimizer().steps();
+    return begun;
+  }
+
+  /// Whether the step behind the current one may begin before the current one's outcome is known: nobody
+  /// looks at the weights in between, and recording it takes nothing from the device that computes.
+  bool may_run_ahead() const {
+    const std::int64_t step = state_.step + 1;
+    return !(model_.device() == cpu) && !is_stopped() && !is_validated(step) && !is_saved(step);
+  }
+  bool is_saved(std::int64_t step) const {
+    return options_.save_every > 0 && step % options_.save_every == 0;
+  }
+
   void take_step() {
-    const auto started = std::chrono::steady_clock::now();
-    const StepData data = prepared_ ? *std::exchange(prepared_, std::nullopt) : next_data();
+    const RunningStep step = ahead_ ? *std::exchange(ahead_, std::nullopt) : begin_step(state_.step);
+    if (state_.step + 1 < total_steps_) {
+      if (may_run_ahead())
+        ahead_ = begin_step(state_.step + 1, &step);
+      else
+        prepared_ = next_data();
+    }
     StepMetrics metrics;
-    metrics.learning_rate = schedule_.learning_rate(state_.step);
-    if (data.targets > 0) {
-      const TrainStep::Running running =
-          step_.submit(data.micro_batches, state_.step * options_.grad_accumulation, metrics.learning_rate);
-      if (state_.step + 1 < total_steps_) prepared_ = next_data();
-      const TrainStep::Outcome outcome = running.outcome();
+    metrics.learning_rate = step.learning_rate;
+    if (step.running) {
+      const TrainStep::Outcome outcome = step.running->outcome();
       require_finite(outcome);
       metrics.loss = state_.loss = outcome.loss;
       metrics.grad_norm = outcome.grad_norm;
-      metrics.tokens_per_second = static_cast<double>(data.tokens) / std::max(seconds_since(started), 1e-9);
+      metrics.tokens_per_second = static_cast<double>(step.data.tokens) /
+                                  std::max(seconds_since(std::max(step.started, finished_)), 1e-9);
     }
-    state_.optimizer_steps = step_.optimizer().steps();
-    state_.position = data.position;
+    finished_ = std::chrono::steady_clock::now();
+    state_.optimizer_steps = step.optimizer_steps;
+    state_.position = step.data.position;
     metrics.step = ++state_.step;
     metrics.total_steps = total_steps_;
     metrics.epoch =
         static_cast<double>(state_.position.epoch) +
         static_cast<double>(state_.position.index) / static_cast<double>(batches_.batches_per_epoch());
     metrics.peak_bytes = peak_bytes(model_.device());
-    if (validation_is_due()) metrics.valid_loss = validate();
-    if (data.targets == 0) {
+    if (is_validated(state_.step)) metrics.valid_loss = validate();
+    if (!step.running) {
       ++state_.skipped;
       say(fmt::format("Step {} was skipped: none of its tokens is to be learned.", state_.step));
       return;
@@ -247,9 +285,9 @@ class TrainingRun {
                       : fmt::format("The last checkpoint is {}", checkpoints_.path(steps.back()).string())));
   }
 
-  bool validation_is_due() const {
+  bool is_validated(std::int64_t step) const {
     if (!valid_) return false;
-    return state_.step == total_steps_ || (options_.eval_every > 0 && state_.step % options_.eval_every == 0);
+    return step == total_steps_ || (options_.eval_every > 0 && step % options_.eval_every == 0);
   }
 
   double validation_loss() const {
@@ -304,7 +342,9 @@ class TrainingRun {
   std::int64_t last_saved_ = -1;
   RunState state_;
   MetricsWriter metrics_;
-  std::optional<StepData> prepared_;  // of the next step, made while the one before ran
+  std::optional<StepData> prepared_;                // of the next step, made while the one before ran
+  std::optional<RunningStep> ahead_;                // the next step, submitted while the one before ran
+  std::chrono::steady_clock::time_point finished_;  // the step before
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "graph/node.h"
 #include "train/training_harness.h"
 #include "wick/eval.h"
+#include "wick/ops.h"
 
 namespace wick {
 namespace {
@@ -112,6 +113,51 @@ TEST(TrainStep, UpdatesRunInPlaceAndReuseTheirPlan) {
   EXPECT_EQ(plan_cache_stats().misses, misses);
   EXPECT_EQ(buffers(), before);
   EXPECT_LT(last, first);
+}
+
+/// The values of all parameters, copied.
+std::vector<std::vector<float>> values_of(TrainStep& step) {
+  std::vector<std::vector<float>> values;
+  for (const Tensor& t : step.trainables().values()) values.push_back(t.to_vector<float>());
+  return values;
+}
+
+TEST(TrainStep, StepsThatRunAheadAreTheSame) {
+  Model model = tiny_model();
+  const auto batches = batches_of(tiny_data(12), {.batch_size = 3, .seq_len = 40, .shuffle = false}, 4);
+  LoraAdapter one_by_one = tiny_adapter(model);
+  TrainStep waiting(model, &one_by_one, {});
+  std::vector<TrainStep::Outcome> expected;
+  for (int i = 0; i < 8; ++i)
+    expected.push_back(waiting.run(std::span(batches).subspan(static_cast<std::size_t>(i % 4), 1), i, 1e-2));
+
+  LoraAdapter ahead = tiny_adapter(model);
+  TrainStep running(model, &ahead, {});
+  std::vector<TrainStep::Running> steps;
+  for (int i = 0; i < 8; ++i)
+    steps.push_back(running.submit(std::span(batches).subspan(static_cast<std::size_t>(i % 4), 1), i, 1e-2,
+                                   i == 0 ? nullptr : &steps.back()));
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    EXPECT_EQ(steps[i].outcome().loss, expected[i].loss) << i;
+    EXPECT_EQ(steps[i].outcome().grad_norm, expected[i].grad_norm) << i;
+  }
+  EXPECT_EQ(values_of(running), values_of(waiting));
+}
+
+TEST(TrainStep, BehindAnUpdateThatWasNotMadeNoneIs) {
+  Model model = tiny_model();
+  LoraAdapter adapter = tiny_adapter(model);
+  const auto batch = batches_of(tiny_data(3), {.batch_size = 3, .seq_len = 40, .shuffle = false}, 1);
+  TrainStep step(model, &adapter, {});
+  TrainStep::Running earlier = step.submit(batch, 0, 1e-2);
+  earlier.made = full({}, 0, DType::bool_);
+  const auto before = values_of(step);
+  const TrainStep::Running later = step.submit(batch, 1, 1e-2, &earlier);
+  EXPECT_TRUE(std::isfinite(later.outcome().loss));
+  EXPECT_FALSE(later.made.item<bool>());
+  EXPECT_EQ(values_of(step), before);
+  (void)step.run(batch, 2, 1e-2);
+  EXPECT_NE(values_of(step), before);
 }
 
 TEST(TrainStep, LabelSmoothingMixesInTheMeanOverAllClasses) {
