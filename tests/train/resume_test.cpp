@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "io/file_lock.h"
+#include "support/test_device.h"
 #include "train/training_harness.h"
 #include "wick/error.h"
 #include "wick/trainer.h"
@@ -37,7 +38,7 @@ TrainResult train_adapter(const TrainOptions& options, const TrainCallbacks& cal
   return train(model, &adapter, data, &valid, options, callbacks);
 }
 
-/// Stops a run after `step`.
+/// Stops a run after `step`, on a GPU perhaps after the one behind it, which has begun.
 class StopAfter {
  public:
   explicit StopAfter(std::int64_t step) {
@@ -76,7 +77,8 @@ TEST(Resume, EqualsTheUninterruptedRunBitForBit) {
   for (std::int64_t stop : {2, 7, 8, 13}) {
     const TrainResult part = train_adapter(options, StopAfter(stop).callbacks());
     EXPECT_EQ(part.finish_reason, "interrupted");
-    EXPECT_EQ(part.steps, stop);
+    EXPECT_GE(part.steps, stop);
+    EXPECT_LE(part.steps, test::test_device() == cpu ? stop : stop + 1);
     EXPECT_FALSE(fs::exists(pieces.path() / "adapter_model.safetensors"));
     options.resume = true;
   }
@@ -137,7 +139,7 @@ TEST(Resume, ProlongsARunWithConstantLearningRate) {
 TEST(Resume, RefusesOtherSettingsAndDataByName) {
   const TemporaryDirectory directory;
   TrainOptions options = demanding_options(directory.path());
-  train_adapter(options, StopAfter(2).callbacks());
+  const std::int64_t steps = train_adapter(options, StopAfter(2).callbacks()).steps;
   options.resume = true;
   const auto refusal = [&](const TrainOptions& changed, const Dataset& data) {
     return message_of<ConfigError>([&] { train_adapter(changed, {}, data); });
@@ -147,7 +149,7 @@ TEST(Resume, RefusesOtherSettingsAndDataByName) {
   changed.learning_rate = 1e-3;
   changed.steps = 30;
   EXPECT_THAT(refusal(changed, tiny_data(23)),
-              AllOf(HasSubstr("step-000002 began with other settings or data"),
+              AllOf(HasSubstr("step-00000" + std::to_string(steps) + " began with other settings or data"),
                     HasSubstr("\n  batch_size: 3 there, 4 now"),
                     HasSubstr("\n  learning_rate: 0.01 there, 0.001 now"),
                     HasSubstr("\n  total_steps: 20 there, 30 now"), Not(HasSubstr("data:"))));
