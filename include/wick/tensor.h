@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "wick/device.h"
@@ -26,11 +27,17 @@ class Tensor {
  public:
   Tensor() = default;
   explicit Tensor(Node* node) noexcept;  // adopts a reference
-  Tensor(const Tensor& other) noexcept;
-  Tensor(Tensor&& other) noexcept : node_(other.node_) { other.node_ = nullptr; }
-  Tensor& operator=(const Tensor& other) noexcept;
-  Tensor& operator=(Tensor&& other) noexcept;
-  ~Tensor();
+  Tensor(const Tensor& other) noexcept : node_(other.node_) {
+    if (node_) retain(node_);
+  }
+  Tensor(Tensor&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+  Tensor& operator=(Tensor other) noexcept {
+    std::swap(node_, other.node_);
+    return *this;
+  }
+  ~Tensor() {
+    if (node_) release(node_);
+  }
 
   /// Copies `data` (row-major) into a new tensor. Throws ShapeError when the element counts differ.
   template <typename T>
@@ -104,6 +111,8 @@ class Tensor {
   Node* node() const noexcept { return node_; }
 
  private:
+  static void retain(const Node* node) noexcept;
+  static void release(const Node* node) noexcept;
   void check_dtype(DType wanted) const;
   void check_single() const;
   Node& checked() const;

@@ -30,14 +30,6 @@ void Node::lock() const noexcept {
   while (lock_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
 }
 
-bool Node::append_inputs(std::vector<Tensor>& out) const {
-  lock();
-  const bool there = !forgotten_;
-  if (there) out.insert(out.end(), inputs(), inputs() + input_count_);
-  unlock();
-  return there;
-}
-
 void Node::forget_inputs() const {
   std::vector<Tensor> dropped;
   dropped.reserve(input_count_);

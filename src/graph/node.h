@@ -61,9 +61,17 @@ class Node {
   /// Publishes the value; the first one stays (evaluations of the same node give the same bits).
   void publish(std::unique_ptr<Value> value) const noexcept;
 
-  /// Appends references to the inputs; false where they were forgotten (then there is a value). Safe against
-  /// `forget_inputs` on another thread.
-  bool append_inputs(std::vector<Tensor>& out) const;
+  /// Calls f(input) for each; false where they were forgotten (then there is a value). An input stays while f
+  /// looks at it, whatever other threads forget; to keep it longer, f copies it.
+  template <typename F>
+  bool each_input(const F& f) const {
+    lock();
+    const bool there = !forgotten_;
+    if (there)
+      for (std::uint32_t i = 0; i < input_count_; ++i) f(static_cast<const Tensor&>(inputs()[i]));
+    unlock();
+    return there;
+  }
   std::size_t input_count() const noexcept { return input_count_; }
   bool has_forgotten() const noexcept { return forgotten_.load(std::memory_order_acquire); }
   /// Drops the inputs of a node with a value.

@@ -25,27 +25,8 @@ Tensor data_tensor(std::shared_ptr<Storage> storage, const Shape& shape, DType d
 }  // namespace
 
 Tensor::Tensor(Node* node) noexcept : node_(node) {}
-Tensor::Tensor(const Tensor& other) noexcept : node_(other.node_) {
-  if (node_) node_->retain();
-}
-Tensor& Tensor::operator=(const Tensor& other) noexcept {
-  if (other.node_) other.node_->retain();
-  if (node_) node_->release();
-  node_ = other.node_;
-  return *this;
-}
-Tensor& Tensor::operator=(Tensor&& other) noexcept {
-  if (this != &other) {
-    Node* old = node_;
-    node_ = other.node_;
-    other.node_ = nullptr;
-    if (old) old->release();
-  }
-  return *this;
-}
-Tensor::~Tensor() {
-  if (node_) node_->release();
-}
+void Tensor::retain(const Node* node) noexcept { node->retain(); }
+void Tensor::release(const Node* node) noexcept { node->release(); }
 
 Node& Tensor::checked() const {
   if (!node_) throw ArgumentError("an empty tensor was used; assign it first");

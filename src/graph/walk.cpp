@@ -9,13 +9,14 @@ namespace {
 
 struct Frame {
   const Node* node;
-  std::uint32_t next;   // position in `held` of the next input to visit
-  std::uint32_t begin;  // inputs are held[begin, end)
+  std::uint32_t next;   // position in `inputs` of the next one to visit
+  std::uint32_t begin;  // its own are inputs[begin, end)
   std::uint32_t end;
   bool leaf;
 };
 
-constexpr std::uint32_t open_mark = NodeMarks::absent - 1;
+constexpr std::uint32_t listed_mark = NodeMarks::absent - 1;  // as an input or root, and held
+constexpr std::uint32_t open_mark = NodeMarks::absent - 2;
 constexpr std::size_t most_expected = 100'000;
 
 }  // namespace
@@ -30,27 +31,39 @@ Walk walk(std::span<const Tensor> roots, WalkThrough through, std::span<const Te
   for (const Tensor& stop : stops) stop_set.set(stop.node(), 0);
   std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges;  // of `held`, a node in order
 
+  thread_local std::vector<const Node*> inputs;  // of all nodes, one after the other
+  inputs.clear();
+  const auto list = [&](const Tensor& tensor) {
+    if (position.find(tensor.node()) != NodeMarks::absent) return;
+    position.set(tensor.node(), listed_mark);
+    result.held.push_back(tensor);
+  };
   const auto enter = [&](const Node* node) {
-    if (position.find(node) != NodeMarks::absent) return;
+    if (position.find(node) != listed_mark) return;
     position.set(node, open_mark);
-    const auto begin = static_cast<std::uint32_t>(result.held.size());
+    const auto begin = static_cast<std::uint32_t>(inputs.size());
     bool leaf = node->op() == nullptr || (through == WalkThrough::unevaluated && node->value());
     leaf = leaf || stop_set.find(node) != NodeMarks::absent;
+    const auto add = [&](const Tensor& input) {
+      list(input);
+      inputs.push_back(input.node());
+    };
     // Its inputs may have been forgotten since: then it has a value by now.
-    if (!leaf && !node->append_inputs(result.held)) leaf = through == WalkThrough::unevaluated;
-    stack.push_back({node, begin, begin, static_cast<std::uint32_t>(result.held.size()), leaf});
+    if (!leaf && !node->each_input(add)) leaf = through == WalkThrough::unevaluated;
+    stack.push_back({node, begin, begin, static_cast<std::uint32_t>(inputs.size()), leaf});
   };
 
   result.order.reserve(expected);
   result.leaf.reserve(expected);
-  result.held.reserve(2 * expected);
+  result.held.reserve(expected);
   ranges.reserve(expected);
   for (const Tensor& root : roots) {
+    list(root);
     enter(root.node());
     while (!stack.empty()) {
       Frame& top = stack.back();
       if (top.next < top.end) {
-        enter(result.held[top.next++].node());
+        enter(inputs[top.next++]);
         continue;
       }
       position.set(top.node, static_cast<std::uint32_t>(result.order.size()));
@@ -64,10 +77,10 @@ Walk walk(std::span<const Tensor> roots, WalkThrough through, std::span<const Te
 
   expected = std::min(result.order.size(), most_expected);
   result.first_edge.reserve(result.order.size() + 1);
-  result.edges.reserve(result.held.size());
+  result.edges.reserve(inputs.size());
   for (const auto& [begin, end] : ranges) {
     result.first_edge.push_back(static_cast<std::uint32_t>(result.edges.size()));
-    for (std::uint32_t i = begin; i < end; ++i) result.edges.push_back(position.find(result.held[i].node()));
+    for (std::uint32_t i = begin; i < end; ++i) result.edges.push_back(position.find(inputs[i]));
   }
   result.first_edge.push_back(static_cast<std::uint32_t>(result.edges.size()));
   return result;

@@ -8,7 +8,7 @@
 
 namespace wick {
 
-/// The nodes that some roots depend on, inputs before users. Holds references to all of them.
+/// The nodes that some roots depend on, inputs before users. Holds one reference to each of them.
 struct Walk {
   std::vector<const Node*> order;
   /// Inputs of order[i], as positions in `order`: edges[first_edge[i] .. first_edge[i + 1]).
@@ -18,7 +18,7 @@ struct Walk {
   std::vector<char> leaf;
   /// Positions of the roots.
   std::vector<std::uint32_t> roots;
-  std::vector<Tensor> held;
+  std::vector<Tensor> held;  ///< in no order
 
   bool is_leaf(std::size_t i) const { return leaf[i] != 0; }
   std::span<const std::uint32_t> inputs(std::size_t i) const {

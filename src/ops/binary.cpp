@@ -113,7 +113,10 @@ Tensor record_promoted(const Op& op, const Operand& a, const Operand& b) {
   const Tensor* x = a.tensor();
   const Tensor* y = b.tensor();
   if (x && y && x->defined() && y->defined() && x->dtype() == y->dtype())
-    return record(op, {*x, *y}, {}, a.where());  // nothing to promote: the common case, kept short
+    return record(op, {*x, *y}, {}, a.where());  // nothing to promote: the common cases, kept short
+  if (x && !y && x->defined() && dtype_beside(x->dtype(), b) == x->dtype())
+    if (const Tensor* number = shared_number(b.value(), x->dtype(), a.where()))
+      return record(op, {*x, *number}, {}, a.where());
   const Promoted operands = promote_operands(a, b);
   return record(op, {operands.a, operands.b}, {}, a.where());
 }

@@ -29,7 +29,7 @@ bool fits(double value) {
 /// from one recording to the next.
 class RecentNumbers {
  public:
-  Tensor number(double value, DType dtype, SourceLocation where) {
+  const Tensor& number(double value, DType dtype, SourceLocation where) {
     const auto bits = std::bit_cast<std::uint64_t>(value);
     const std::uint64_t key = (bits ^ (static_cast<std::uint64_t>(dtype) << 52)) * 0x9E3779B97F4A7C15u;
     Entry& entry = entries_[key >> 60];
@@ -49,11 +49,9 @@ class RecentNumbers {
   std::array<Entry, 16> entries_;
 };
 
-/// A number beside a tensor. In eager mode each is a node of its own, for it gets a value there.
 Tensor number_operand(double value, DType dtype, SourceLocation where) {
-  if (record_hook()) return constant(value, dtype, where);
-  thread_local RecentNumbers recent;
-  return recent.number(value, dtype, where);
+  const Tensor* shared = shared_number(value, dtype, where);
+  return shared ? *shared : constant(value, dtype, where);
 }
 
 bool fits_dtype(double value, DType dtype) {
@@ -74,6 +72,12 @@ Tensor cast_to(const Tensor& x, DType dtype, SourceLocation where) {
 DType dtype_beside(DType dtype, const Operand& number) noexcept {
   if (number.integral()) return dtype == DType::bool_ ? DType::i64 : dtype;
   return is_floating(dtype) ? dtype : DType::f64;
+}
+
+const Tensor* shared_number(double value, DType dtype, SourceLocation where) {
+  if (record_hook()) return nullptr;
+  thread_local RecentNumbers recent;
+  return &recent.number(value, dtype, where);
 }
 
 Tensor to_tensor(const Operand& operand) {

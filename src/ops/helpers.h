@@ -19,6 +19,10 @@ Tensor cast_to(const Tensor& x, DType dtype, SourceLocation where = {});
 /// The dtype that a number takes beside a tensor of `dtype` (NumPy 2's rule for Python scalars).
 DType dtype_beside(DType dtype, const Operand& number) noexcept;
 
+/// A number as a node that this thread's expressions share; it stays until the thread's next call. Null in
+/// eager mode, where each number is a node of its own, for it gets a value.
+const Tensor* shared_number(double value, DType dtype, SourceLocation where);
+
 /// The operand as a tensor; a number alone becomes i64 or f64.
 Tensor to_tensor(const Operand& operand);
 

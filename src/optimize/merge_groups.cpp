@@ -180,7 +180,9 @@ class Merger {
     return program;
   }
 
+  /// Data are there before everything else, wherever the walk met them.
   double rank(std::uint32_t node) const {
+    if (graph_.nodes[node].inputs.empty()) return -1;
     return unit_of_[node] == none ? static_cast<double>(node) : units_[unit_of_[node]].rank;
   }
   const Shape& shape(const Unit& unit) const { return graph_.nodes[unit.nodes[0]].spec.shape; }

@@ -24,10 +24,10 @@
 namespace wick {
 namespace {
 
-/// Whether somebody besides the walked graph holds the node. Each edge of the walk is two references: the
-/// user's input slot, and the walk's own.
+/// Whether somebody besides the walked graph holds the node: each edge of the walk is a reference, and the
+/// walk has one of its own.
 bool held_elsewhere(const Node& node, std::uint32_t edges) {
-  return node.references() > 2 * edges && !node.is_shared_number();
+  return node.references() > edges + 1 && !node.is_shared_number();
 }
 
 std::vector<std::uint32_t> count_edges(const Walk& walk) {

@@ -62,6 +62,28 @@ TEST(MergeGroups, AnOptimizerStepIsOnePassAParameter) {
   EXPECT_EQ(steps(outputs), 2u) << print(graph);
 }
 
+TEST(MergeGroups, AnOptimizerStepOfManyParametersIsOnePassAParameterToo) {
+  std::vector<Tensor> parameters;
+  std::vector<Tensor> gradients;
+  for (std::uint64_t i = 0; i < 60; ++i) {
+    parameters.push_back(normal({5, 7}, DType::f32, i));
+    gradients.push_back(matmul(normal({5, 3}), normal({3, 7}, DType::f32, i)));
+  }
+  const Tensor norm = global_norm(gradients);
+  AdamW optimizer({}, parameters);
+  // Moments before parameters, as a training step has them: what belongs to one parameter is far apart.
+  std::vector<Tensor> updated =
+      optimizer.step(parameters, clip_by_global_norm(gradients, norm, 1.0), 1e-3, is_finite(norm));
+  std::vector<Tensor> outputs = optimizer.pending();
+  outputs.insert(outputs.end(), updated.begin(), updated.end());
+  const DisablePassesScope apart({"batch-groups"});
+  const Graph graph = optimized(outputs);
+  std::size_t updates = 0;
+  for (const GraphNode& node : graph.nodes)
+    if (node.group && results(node) == 3) ++updates;
+  EXPECT_EQ(updates, 60u);
+}
+
 TEST(MergeGroups, AnUpdateTakesThePlaceOfWhatItUpdates) {
   const std::int64_t count = 1 << 16;
   Tensor m = normal({count});

@@ -16,10 +16,8 @@ Tensor f32(const Shape& shape) { return zeros(shape).eval(); }
 
 double flops(const Tensor& recorded) {
   const Node& node = *recorded.node();
-  std::vector<Tensor> inputs;
-  EXPECT_TRUE(node.append_inputs(inputs));
   std::vector<Spec> specs;
-  for (const Tensor& input : inputs) specs.push_back({input.shape(), input.dtype()});
+  EXPECT_TRUE(node.each_input([&](const Tensor& input) { specs.push_back({input.shape(), input.dtype()}); }));
   return flops_of(*node.op(), specs, {node.shape(), node.dtype()}, node.attrs());
 }
 
@@ -111,7 +109,7 @@ TEST(Flops, OfTheGradientOfAttentionAreFiveProducts) {
       found = true;
       EXPECT_EQ(flops(t), 2 * 6 * (10.0 * 4 + 5));
     }
-    ASSERT_TRUE(t.node()->append_inputs(pending));
+    ASSERT_TRUE(t.node()->each_input([&](const Tensor& input) { pending.push_back(input); }));
   }
   EXPECT_TRUE(found);
 }
