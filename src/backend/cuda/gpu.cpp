@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <mutex>
 
 #include "backend/cuda/backend.h"
 #include "backend/cuda/check.h"
@@ -61,6 +62,21 @@ int compute_capability() {
 int multiprocessors() {
   static std::array<std::atomic<int>, most_gpus> values{};
   return cached(values, [](int device) { return attribute(cudaDevAttrMultiProcessorCount, device); });
+}
+
+std::string gpu_name() {
+  static std::mutex mutex;
+  static auto& names = *new std::array<std::string, most_gpus>;
+  int device = 0;
+  check(cudaGetDevice(&device), "asking for the current GPU");
+  std::lock_guard lock(mutex);
+  std::string& name = names[static_cast<std::size_t>(device)];
+  if (name.empty()) {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, device), "asking for the GPU's properties");
+    name = properties.name;
+  }
+  return name;
 }
 
 std::vector<DeviceInfo> devices() {

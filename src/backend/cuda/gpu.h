@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <string>
 
 namespace wick::cuda {
 
@@ -21,8 +22,9 @@ class GpuScope {
   int previous_ = 0;
 };
 
-/// Compute capability, e.g. 90, and number of multiprocessors of the current GPU.
+/// Compute capability, e.g. 90, number of multiprocessors and name of the current GPU.
 int compute_capability();
 int multiprocessors();
+std::string gpu_name();
 
 }  // namespace wick::cuda

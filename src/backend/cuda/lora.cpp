@@ -1,7 +1,11 @@
+#include <fmt/format.h>
+
+#include "backend/cuda/hopper/low_rank_product.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/lora_kernels.h"
 #include "backend/cuda/matmul.h"
+#include "backend/cuda/measure.h"
 #include "ops/attributes.h"
 
 // What low-rank adapters add to products, for bf16 activations and f32 adapters; other dtypes are decomposed.
@@ -44,32 +48,41 @@ bool supports_projection(const KernelRequest& request) {
   return takes(request.inputs[0], request.inputs[1], request.output.shape().dim(-1));
 }
 
-/// Inputs are x, weight, [bias,] t, b: the output starts as t b^T + bias, and the product is added to it.
+/// Inputs are x, weight, [bias,] t, b. Either one kernel computes all, or the output starts as t b^T + bias
+/// and the product is added to it; which, and how, is chosen by measurement.
 class UpdateKernel final : public Kernel {
  public:
   explicit UpdateKernel(const KernelRequest& request)
       : has_bias_(request.attrs.as<LoraUpdateAttrs>().has_bias != 0),
         product_(problem_of(request), DType::bf16, std::nullopt, true) {
-    const bool transposed = request.attrs.as<LoraUpdateAttrs>().transposed != 0;
     const Shape& y = request.output.shape();
-    expansion_.rows = rows_of(y);
-    expansion_.columns = y.dim(-1);
-    expansion_.rank = request.inputs[request.inputs.size() - 2].shape().dim(-1);
-    expansion_.column_step = transposed ? 1 : expansion_.rank;
-    expansion_.rank_step = transposed ? expansion_.columns : 1;
-    if (has_bias_) expansion_.bias_dtype = request.inputs[2].dtype;
+    whole_.rows = rows_of(y);
+    whole_.columns = y.dim(-1);
+    whole_.depth = request.inputs[0].shape().dim(-1);
+    whole_.rank = request.inputs[request.inputs.size() - 2].shape().dim(-1);
+    whole_.transposed = request.attrs.as<LoraUpdateAttrs>().transposed != 0;
+    if (has_bias_) bias_dtype_ = request.inputs[2].dtype;
+    name_ =
+        fmt::format("{} x {} x {} with an adapter of rank {}{}{}", whole_.rows, whole_.depth, whole_.columns,
+                    whole_.rank, whole_.transposed ? ", transposed" : "", has_bias_ ? ", biased" : "");
   }
   std::size_t scratch_bytes() const override { return product_.scratch_bytes(); }
   void run(const void* const* inputs, void* output, void* scratch) const override {
-    product_.choose(inputs[0], inputs[1], output, scratch);
     const std::size_t t = has_bias_ ? 3 : 2;
-    LoraExpansion e = expansion_;
-    e.t = static_cast<const float*>(inputs[t]);
-    e.b = static_cast<const float*>(inputs[t + 1]);
-    e.bias = has_bias_ ? inputs[2] : nullptr;
-    e.out = output;
-    launch_lora_expansion(e, current_launch().stream);
-    product_.run(inputs[0], inputs[1], nullptr, output, scratch);
+    LowRankProduct whole = whole_;
+    whole.x = inputs[0];
+    whole.weight = inputs[1];
+    whole.bias = has_bias_ ? inputs[2] : nullptr;
+    whole.t = static_cast<const float*>(inputs[t]);
+    whole.b = static_cast<const float*>(inputs[t + 1]);
+    whole.out = output;
+    const cudaStream_t stream = current_launch().stream;
+    const auto launch = [&](int way) {
+      way == 0 ? run_apart(whole, scratch) : launch_low_rank_product(whole, way - 1, stream);
+    };
+    product_.choose(whole.x, whole.weight, output, scratch);
+    const bool one_kernel = !has_bias_ || bias_dtype_ == DType::bf16;
+    launch(fastest_way(name_, 1 + (one_kernel ? low_rank_product_ways(whole) : 0), stream, launch));
   }
 
  private:
@@ -82,9 +95,27 @@ class UpdateKernel final : public Kernel {
     return linear_problem(x, flipped, y);
   }
 
+  void run_apart(const LowRankProduct& p, void* scratch) const {
+    LoraExpansion e{};
+    e.t = p.t;
+    e.b = p.b;
+    e.bias = p.bias;
+    e.bias_dtype = bias_dtype_;
+    e.out = p.out;
+    e.rows = p.rows;
+    e.columns = p.columns;
+    e.rank = p.rank;
+    e.column_step = p.transposed ? 1 : p.rank;
+    e.rank_step = p.transposed ? p.columns : 1;
+    launch_lora_expansion(e, current_launch().stream);
+    product_.run(p.x, p.weight, nullptr, p.out, scratch);
+  }
+
   bool has_bias_;
+  DType bias_dtype_ = DType::bf16;
   Product product_;
-  LoraExpansion expansion_{};
+  LowRankProduct whole_{};
+  std::string name_;
 };
 
 bool supports_update(const KernelRequest& request) {
@@ -106,9 +137,9 @@ class GradientKernel final : public Kernel {
     gradient_.rank_step = transposed ? gradient_.columns : 1;
   }
   std::size_t scratch_bytes() const override {
-    const std::int64_t splits = lora_gradient_splits(gradient_);
-    if (splits == 1) return 0;
-    return static_cast<std::size_t>(splits * gradient_.columns * gradient_.rank) * sizeof(float);
+    const std::int64_t parts = lora_gradient_splits(gradient_);
+    if (parts == 1) return 0;
+    return static_cast<std::size_t>(parts * gradient_.columns * gradient_.rank) * sizeof(float);
   }
   void run(const void* const* inputs, void* output, void* scratch) const override {
     LoraGradient g = gradient_;

@@ -18,6 +18,7 @@
 #include "backend/cuda/check.h"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/measure.h"
 #include "wick/error.h"
 
 namespace wick::cuda {
@@ -206,56 +207,9 @@ class Descriptors {
   double beta_;
 };
 
-/// Milliseconds of some repetitions, which are replayed as a graph so that launching them does not count;
-/// nothing when the algorithm does not run.
-std::optional<float> measure(Library& library, Descriptors& product, const Pointers& pointers,
-                             const cublasLtMatmulAlgo_t& algorithm, cudaStream_t stream) {
-  constexpr int repetitions = 8;
-  // Once outside of the graph: kernels are loaded then, and what fails does so here.
-  if (product.launch(library.handle, pointers, algorithm, stream) != CUBLAS_STATUS_SUCCESS) return {};
-  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing a graph");
-  bool launched = true;
-  for (int i = 0; i < repetitions && launched; ++i)
-    launched = product.launch(library.handle, pointers, algorithm, stream) == CUBLAS_STATUS_SUCCESS;
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t replay = nullptr;
-  check(cudaStreamEndCapture(stream, &graph), "capturing a graph");
-  const cudaError_t made = cudaGraphInstantiate(&replay, graph, 0);
-  cudaGraphDestroy(graph);
-  check(made, "instantiating a graph");
-  cudaEvent_t begin = nullptr;
-  cudaEvent_t end = nullptr;
-  check(cudaEventCreate(&begin), "creating an event");
-  check(cudaEventCreate(&end), "creating an event");
-  float best = 0;
-  for (int round = 0; round < 2 && launched; ++round) {
-    check(cudaEventRecord(begin, stream), "recording an event");
-    check(cudaGraphLaunch(replay, stream), "launching a graph");
-    check(cudaEventRecord(end, stream), "recording an event");
-    check(cudaEventSynchronize(end), "measuring a product");
-    float elapsed = 0;
-    check(cudaEventElapsedTime(&elapsed, begin, end), "measuring a product");
-    best = round == 0 ? elapsed : std::min(best, elapsed);
-  }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  cudaGraphExecDestroy(replay);
-  return launched ? std::optional(best) : std::nullopt;
-}
-
-bool is_capturing(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(stream, &status), "asking for the state of a stream");
-  return status != cudaStreamCaptureStatusNone;
-}
-
 /// What a choice is kept under on disk: what decides on it, and what proposed it.
 std::string name_of_choice(const Key& key) {
-  int device = 0;
-  cudaDeviceProp properties{};
-  check(cudaGetDevice(&device), "asking for the current GPU");
-  check(cudaGetDeviceProperties(&properties, device), "asking for the GPU's properties");
-  return fmt::format("cuBLASLt {} on {}: {}", cublasLtGetVersion(), properties.name, fmt::join(key, " "));
+  return fmt::format("cuBLASLt {} on {}: {}", cublasLtGetVersion(), gpu_name(), fmt::join(key, " "));
 }
 
 /// Smaller products than this many multiplications take the time of a launch, whatever the algorithm.
@@ -280,7 +234,9 @@ const Choice& chosen(Library& library, Descriptors& product, const LtProblem& p,
     }
     std::optional<float> best;
     for (const cublasLtMatmulAlgo_t& algorithm : proposals) {
-      const std::optional<float> time = measure(library, product, pointers, algorithm, stream);
+      const std::optional<float> time = measure(stream, [&] {
+        return product.launch(library.handle, pointers, algorithm, stream) == CUBLAS_STATUS_SUCCESS;
+      });
       if (!time || (best && *time >= *best)) continue;
       best = time;
       choice = algorithm;

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace wick::cuda {
+
+/// out [rows, columns] = x [rows, depth] weight^T + t [rows, rank] b^T + bias, where weight is [columns,
+/// depth] and b [columns, rank]; or `transposed`: weight [depth, columns] and b [rank, columns], not to be
+/// transposed then. Row-major; x, weight, bias and out are bf16, t and b f32. Rows of bf16 are multiples of 8
+/// elements, addresses of 16 bytes.
+struct LowRankProduct {
+  static constexpr std::int64_t most_rank = 64;
+  const void* x;
+  const void* weight;
+  const void* bias;  ///< [columns]; null: none
+  const float* t;
+  const float* b;
+  void* out;
+  std::int64_t rows, columns, depth, rank;
+  bool transposed;
+};
+
+/// Ways to compute it in one kernel, which differ in the size of their tiles: so many are worth trying for
+/// this product. None on GPUs that do not have the instructions.
+int low_rank_product_ways(const LowRankProduct& product);
+void launch_low_rank_product(const LowRankProduct& product, int way, cudaStream_t stream);
+
+}  // namespace wick::cuda
