@@ -137,7 +137,7 @@ class GradientKernel final : public Kernel {
     gradient_.rank_step = transposed ? gradient_.columns : 1;
   }
   std::size_t scratch_bytes() const override {
-    const std::int64_t parts = lora_gradient_splits(gradient_);
+    const std::int64_t parts = lora_gradient_parts(gradient_);
     if (parts == 1) return 0;
     return static_cast<std::size_t>(parts * gradient_.columns * gradient_.rank) * sizeof(float);
   }

@@ -1,6 +1,8 @@
 #include <algorithm>
 
 #include "backend/cuda/check.h"
+#include "backend/cuda/cluster.cuh"
+#include "backend/cuda/gpu.h"
 #include "backend/cuda/lora_kernels.h"
 #include "backend/cuda/tensor_core.cuh"
 
@@ -28,22 +30,31 @@ __device__ inline uint4 load_eight(const Bf16* from, bool inside, bool aligned) 
   return make_uint4(pair(0), pair(2), pair(4), pair(6));
 }
 
-/// A block projects RowTiles * 16 rows, its warps taking turns along the depth. As in products with few
-/// vectors, each thread takes 8 elements that lie together for the 2 x 4 that two instructions want.
-template <int Tiles, int RowTiles, int warps>
-__global__ void __launch_bounds__(warps * 32) project(const LoraProjection p) {
+constexpr int projection_warps = 8;
+
+/// A block projects RowTiles * 16 rows over its share of the depth, its warps taking turns; the blocks of a
+/// cluster share the depth. As in products with few vectors, each thread takes 8 elements that lie together
+/// for the 2 x 4 that two instructions want.
+template <int Tiles, int RowTiles>
+__global__ void __launch_bounds__(projection_warps * 32, Tiles <= 2 ? 2 : 1) project(const LoraProjection p) {
+  constexpr int warps = projection_warps;
   constexpr int ranks = Tiles * 8;
-  extern __shared__ float partial[];  // [warps][RowTiles * 16][ranks + 1]
+  constexpr int row_count = RowTiles * 16;
+  extern __shared__ float partial[];  // [warps][row_count][ranks + 1], then the block's [row_count][ranks]
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int group = lane / 4;
   const int place = lane % 4 * 8;
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * (RowTiles * 16);
+  const int blocks = cluster_blocks();
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) / blocks * row_count;
+  const std::int64_t share = ((p.depth + 31) / 32 + blocks - 1) / blocks * 32;
+  const std::int64_t begin = cluster_rank() * share;
+  const std::int64_t end = begin + share < p.depth ? begin + share : p.depth;
   const auto* const x = static_cast<const Bf16*>(p.x);
   const bool aligned = is_aligned(x);
 
   SumTile sums[RowTiles][Tiles];
-  for (std::int64_t k = warp * 32; k < p.depth; k += warps * 32) {
+  for (std::int64_t k = begin + warp * 32; k < end; k += warps * 32) {
     const std::int64_t at = k + place;
     uint4 rows[RowTiles][2];
 #pragma unroll
@@ -75,7 +86,7 @@ __global__ void __launch_bounds__(warps * 32) project(const LoraProjection p) {
     }
   }
 
-  float* const own = partial + warp * (RowTiles * 16 * (ranks + 1));
+  float* const own = partial + warp * (row_count * (ranks + 1));
 #pragma unroll
   for (int i = 0; i < RowTiles; ++i)
 #pragma unroll
@@ -84,19 +95,22 @@ __global__ void __launch_bounds__(warps * 32) project(const LoraProjection p) {
       for (int e = 0; e < 4; ++e)
         own[(i * 16 + e / 2 * 8 + group) * (ranks + 1) + t * 8 + lane % 4 * 2 + e % 2] = sums[i][t].x[e];
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < RowTiles * 16 * ranks; i += warps * 32) {
-    const int row = i / ranks;
-    const int rank = i % ranks;
-    if (first + row >= p.rows || rank >= p.rank) continue;
+  float* const total = partial + warps * row_count * (ranks + 1);
+  for (int i = static_cast<int>(threadIdx.x); i < row_count * ranks; i += warps * 32) {
+    const float* const from = partial + i / ranks * (ranks + 1) + i % ranks;
     float sum = 0;
-    for (int w = 0; w < warps; ++w) sum += partial[(w * RowTiles * 16 + row) * (ranks + 1) + rank];
-    p.out[(first + row) * p.rank + rank] = sum * p.scale;
+    for (int w = 0; w < warps; ++w) sum += from[w * row_count * (ranks + 1)];
+    total[i] = sum;
   }
+  sum_over_cluster(total, row_count * ranks, [&](int i, float sum) {
+    const std::int64_t row = first + i / ranks;
+    const int rank = i % ranks;
+    if (row < p.rows && rank < p.rank) p.out[row * p.rank + rank] = sum * p.scale;
+  });
 }
 
 constexpr int expansion_warps = 4;
 constexpr int expansion_rows = 64;
-constexpr int expansion_columns = expansion_warps * 32;
 
 __device__ inline float bias_at(const LoraExpansion& p, std::int64_t column) {
   switch (p.bias_dtype) {
@@ -107,17 +121,18 @@ __device__ inline float bias_at(const LoraExpansion& p, std::int64_t column) {
   }
 }
 
-/// A warp makes 32 columns of 64 rows. Column c of tile j is column (c / 2) 8 + j 2 + c % 2 of the 32, so
-/// that a thread's sums of the four tiles are 8 columns that lie together.
-template <int Parts>
+/// A warp makes Groups * 32 columns of 64 rows. Column c of tile j of a group is column (c / 2) 8 + j 2 + c %
+/// 2 of the 32, so that a thread's sums of the four tiles are 8 columns that lie together.
+template <int Parts, int Groups>
 __global__ void __launch_bounds__(expansion_warps * 32) expand(const LoraExpansion p) {
+  constexpr int block_columns = expansion_warps * Groups * 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int group = lane / 4;
   const int pair = lane % 4 * 2;
-  const std::int64_t blocks = (p.columns + expansion_columns - 1) / expansion_columns;
+  const std::int64_t blocks = (p.columns + block_columns - 1) / block_columns;
   const std::int64_t first_row = blockIdx.x / blocks * expansion_rows;
   const std::int64_t first_column =
-      blockIdx.x % blocks * expansion_columns + static_cast<int>(threadIdx.x) / 32 * 32;
+      blockIdx.x % blocks * block_columns + static_cast<int>(threadIdx.x) / 32 * (Groups * 32);
   const auto t_at = [&](std::int64_t row, int i) {
     return row < p.rows && i < p.rank ? p.t[row * p.rank + i] : 0.0f;
   };
@@ -125,69 +140,87 @@ __global__ void __launch_bounds__(expansion_warps * 32) expand(const LoraExpansi
     return column < p.columns && i < p.rank ? p.b[column * p.column_step + i * p.rank_step] : 0.0f;
   };
 
-  RightTile b[Parts][4];
+  RightTile b[Groups][Parts][4];
+  float bias[Groups][8] = {};
 #pragma unroll
-  for (int part = 0; part < Parts; ++part)
+  for (int g = 0; g < Groups; ++g) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const std::int64_t column = first_column + group / 2 * 8 + j * 2 + group % 2;
-      const int i = part * 16 + pair;
-      b[part][j] = {{pack<Bf16>(b_at(column, i), b_at(column, i + 1)),
-                     pack<Bf16>(b_at(column, i + 8), b_at(column, i + 9))}};
-    }
-  const std::int64_t column = first_column + lane % 4 * 8;
-  const bool inside = column < p.columns;
-  float bias[8] = {};
-  if (p.bias && inside) {
+    for (int part = 0; part < Parts; ++part)
 #pragma unroll
-    for (int i = 0; i < 8; ++i) bias[i] = bias_at(p, column + i);
+      for (int j = 0; j < 4; ++j) {
+        const std::int64_t column = first_column + g * 32 + group / 2 * 8 + j * 2 + group % 2;
+        const int i = part * 16 + pair;
+        b[g][part][j] = {{pack<Bf16>(b_at(column, i), b_at(column, i + 1)),
+                          pack<Bf16>(b_at(column, i + 8), b_at(column, i + 9))}};
+      }
+    const std::int64_t column = first_column + g * 32 + lane % 4 * 8;
+    if (!p.bias || column >= p.columns) continue;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) bias[g][i] = bias_at(p, column + i);
   }
 
   for (std::int64_t tile = first_row; tile < first_row + expansion_rows && tile < p.rows; tile += 16) {
-    SumTile sums[4];
     const std::int64_t row = tile + group;
+    LeftTile t[Parts];
 #pragma unroll
     for (int part = 0; part < Parts; ++part) {
       const int i = part * 16 + pair;
-      const LeftTile t{{pack<Bf16>(t_at(row, i), t_at(row, i + 1)),
-                        pack<Bf16>(t_at(row + 8, i), t_at(row + 8, i + 1)),
-                        pack<Bf16>(t_at(row, i + 8), t_at(row, i + 9)),
-                        pack<Bf16>(t_at(row + 8, i + 8), t_at(row + 8, i + 9))}};
-#pragma unroll
-      for (int j = 0; j < 4; ++j) multiply_add<Bf16>(sums[j], t, b[part][j]);
+      t[part] = {{pack<Bf16>(t_at(row, i), t_at(row, i + 1)),
+                  pack<Bf16>(t_at(row + 8, i), t_at(row + 8, i + 1)),
+                  pack<Bf16>(t_at(row, i + 8), t_at(row, i + 9)),
+                  pack<Bf16>(t_at(row + 8, i + 8), t_at(row + 8, i + 9))}};
     }
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      if (!inside || row + 8 * h >= p.rows) continue;
-      std::uint32_t words[4];
+    for (int g = 0; g < Groups; ++g) {
+      SumTile sums[4];
 #pragma unroll
-      for (int j = 0; j < 4; ++j)
-        words[j] = pack<Bf16>(sums[j].x[2 * h] + bias[2 * j], sums[j].x[2 * h + 1] + bias[2 * j + 1]);
-      auto* const to = static_cast<Bf16*>(p.out) + (row + 8 * h) * p.columns + column;
-      *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+      for (int part = 0; part < Parts; ++part)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) multiply_add<Bf16>(sums[j], t[part], b[g][part][j]);
+      const std::int64_t column = first_column + g * 32 + lane % 4 * 8;
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        if (column >= p.columns || row + 8 * h >= p.rows) continue;
+        std::uint32_t words[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+          words[j] = pack<Bf16>(sums[j].x[2 * h] + bias[g][2 * j], sums[j].x[2 * h + 1] + bias[g][2 * j + 1]);
+        auto* const to = static_cast<Bf16*>(p.out) + (row + 8 * h) * p.columns + column;
+        *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+      }
     }
   }
 }
 
-constexpr int gradient_warps = 4;
+template <int Parts, int Groups>
+void launch_expand(const LoraExpansion& p, cudaStream_t stream) {
+  constexpr int columns = expansion_warps * Groups * 32;
+  const std::int64_t blocks =
+      ((p.columns + columns - 1) / columns) * ((p.rows + expansion_rows - 1) / expansion_rows);
+  expand<Parts, Groups><<<static_cast<unsigned>(blocks), expansion_warps * 32, 0, stream>>>(p);
+  check_launch("the expansion of an adapter");
+}
+
+constexpr int gradient_warps = 8;
 constexpr int gradient_columns = 64;
 
-/// A block sums 64 columns over its split of the rows, its warps taking turns at 16 rows. The product is
-/// transposed, t^T x: x is the right operand, in whose column c of tile j a thread finds the column 8 c + j
-/// of the 64 among the 16 bytes that it reads of each row.
+/// A block sums 64 columns over its split of the rows, its warps taking turns at 16 rows; the blocks of a
+/// cluster sum as many splits. The product is transposed, t^T x: x is the right operand, in whose column c of
+/// tile j a thread finds the column 8 c + j of the 64 among the 16 bytes that it reads of each row.
 template <int RankTiles>
 __global__ void __launch_bounds__(gradient_warps * 32)
-    sum_over_rows(const LoraGradient p, std::int64_t rows_a_split, float* to) {
-  __shared__ float partial[gradient_warps][16][gradient_columns + 1];
+    sum_over_rows(const LoraGradient p, std::int64_t splits, float* to) {
+  extern __shared__ float partial[];  // [gradient_warps][16][gradient_columns + 1], then the block's
+  constexpr int line = gradient_columns + 1;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int group = lane / 4;
   const int pair = lane % 4 * 2;
-  const std::int64_t blocks = (p.columns + gradient_columns - 1) / gradient_columns;
-  const std::int64_t split = blockIdx.x / blocks;
-  const std::int64_t first_column = blockIdx.x % blocks * gradient_columns;
-  const std::int64_t begin = split * rows_a_split;
-  const std::int64_t end = begin + rows_a_split < p.rows ? begin + rows_a_split : p.rows;
+  const std::int64_t split = blockIdx.x % splits;
+  const std::int64_t first_column = blockIdx.x / splits * gradient_columns;
+  const std::int64_t share = (p.rows + splits - 1) / splits;
+  const std::int64_t begin = split * share;
+  const std::int64_t end = begin + share < p.rows ? begin + share : p.rows;
   const auto* const x = static_cast<const Bf16*>(p.x);
   const bool aligned = is_aligned(x);
   const std::int64_t column = first_column + group * 8;
@@ -230,26 +263,29 @@ __global__ void __launch_bounds__(gradient_warps * 32)
     }
   }
 
-  to += split * p.columns * p.rank;
+  to += split / cluster_blocks() * p.columns * p.rank;
+  float* const total = partial + gradient_warps * 16 * line;
 #pragma unroll
   for (int rank = 0; rank < RankTiles; ++rank) {
-    __syncthreads();
 #pragma unroll
     for (int j = 0; j < 8; ++j)
 #pragma unroll
       for (int e = 0; e < 4; ++e)
-        partial[warp][e / 2 * 8 + group][(pair + e % 2) * 8 + j] = sums[rank][j].x[e];
+        partial[(warp * 16 + e / 2 * 8 + group) * line + (pair + e % 2) * 8 + j] = sums[rank][j].x[e];
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < 16 * gradient_columns; i += gradient_warps * 32) {
-      // Neighbouring threads write neighbouring addresses in either order of the result.
-      const bool by_rank = p.rank_step == 1;
-      const int r = by_rank ? i % 16 : i / gradient_columns;
-      const int c = by_rank ? i / 16 : i % gradient_columns;
-      if (rank * 16 + r >= p.rank || first_column + c >= p.columns) continue;
+      const float* const from = partial + i / gradient_columns * line + i % gradient_columns;
       float sum = 0;
-      for (int w = 0; w < gradient_warps; ++w) sum += partial[w][r][c];
-      to[(first_column + c) * p.column_step + (rank * 16 + r) * p.rank_step] = sum;
+      for (int w = 0; w < gradient_warps; ++w) sum += from[w * 16 * line];
+      // In the order of the result, so that neighbouring threads write neighbouring addresses.
+      total[p.rank_step == 1 ? i % gradient_columns * 16 + i / gradient_columns : i] = sum;
     }
+    sum_over_cluster(total, 16 * gradient_columns, [&](int i, float sum) {
+      const bool by_rank = p.rank_step == 1;
+      const int r = rank * 16 + (by_rank ? i % 16 : i / gradient_columns);
+      const std::int64_t c = first_column + (by_rank ? i / 16 : i % gradient_columns);
+      if (r < p.rank && c < p.columns) to[c * p.column_step + r * p.rank_step] = sum;
+    });
   }
 }
 
@@ -261,60 +297,83 @@ __global__ void sum_splits(const float* partial, float* out, std::int64_t count,
   out[i] = sum;
 }
 
+/// Blocks of a cluster that share work of `units`, each of which is enough for a block, for a grid of about
+/// `enough` blocks where there would be `blocks` of them.
+int cluster_for(std::int64_t blocks, std::int64_t enough, std::int64_t units) {
+  if (compute_capability() < 90) return 1;
+  int cluster = 1;
+  while (cluster < most_cluster_blocks && blocks * cluster < enough && cluster < units) cluster *= 2;
+  return cluster;
+}
+
 template <int Tiles, int RowTiles>
 void launch_project(const LoraProjection& p, cudaStream_t stream) {
   constexpr int rows = RowTiles * 16;
-  constexpr int warps = Tiles <= 2 ? 16 : 8;  // as many loads under way as registers allow
-  constexpr std::size_t shared = sizeof(float) * warps * rows * (Tiles * 8 + 1);
-  check(cudaFuncSetAttribute(project<Tiles, RowTiles, warps>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(shared)),
-        "asking for shared memory");
-  project<Tiles, RowTiles, warps>
-      <<<static_cast<unsigned>((p.rows + rows - 1) / rows), warps * 32, shared, stream>>>(p);
+  constexpr int floats = rows * (projection_warps * (Tiles * 8 + 1) + Tiles * 8);
+  constexpr std::int64_t enough_blocks = 256;
+  const std::int64_t blocks = (p.rows + rows - 1) / rows;
+  const int cluster = cluster_for(blocks, enough_blocks, (p.depth + 127) / 128);
+  launch_clusters(project<Tiles, RowTiles>, blocks * cluster, cluster, projection_warps * 32,
+                  floats * sizeof(float), stream, "the projection of an adapter", p);
 }
 
 }  // namespace
 
 void launch_lora_projection(const LoraProjection& p, cudaStream_t stream) {
-  const bool many = p.rows > 2048;  // then blocks of more rows, which read a less often, are enough
+  const bool many = p.rows > 1024;  // then blocks of more rows, which read a less often, are enough
   if (p.rank <= 8)
-    many ? launch_project<1, 4>(p, stream) : launch_project<1, 1>(p, stream);
+    many ? launch_project<1, 2>(p, stream) : launch_project<1, 1>(p, stream);
   else if (p.rank <= 16)
-    many ? launch_project<2, 4>(p, stream) : launch_project<2, 1>(p, stream);
+    many ? launch_project<2, 2>(p, stream) : launch_project<2, 1>(p, stream);
   else if (p.rank <= 32)
     many ? launch_project<4, 2>(p, stream) : launch_project<4, 1>(p, stream);
   else
     launch_project<8, 1>(p, stream);
-  check_launch("the projection of an adapter");
 }
 
 void launch_lora_expansion(const LoraExpansion& p, cudaStream_t stream) {
-  const std::int64_t blocks = ((p.columns + expansion_columns - 1) / expansion_columns) *
-                              ((p.rows + expansion_rows - 1) / expansion_rows);
-  const auto kernel = p.rank <= 16 ? expand<1> : p.rank <= 32 ? expand<2> : expand<4>;
-  kernel<<<static_cast<unsigned>(blocks), expansion_warps * 32, 0, stream>>>(p);
-  check_launch("the expansion of an adapter");
+  constexpr std::int64_t many = std::int64_t{1} << 22;  // elements, of which larger pieces are enough
+  const bool large = p.rows * p.columns >= many;
+  if (p.rank <= 16)
+    large ? launch_expand<1, 4>(p, stream) : launch_expand<1, 1>(p, stream);
+  else if (p.rank <= 32)
+    large ? launch_expand<2, 4>(p, stream) : launch_expand<2, 1>(p, stream);
+  else
+    launch_expand<4, 1>(p, stream);
 }
 
-std::int64_t lora_gradient_splits(const LoraGradient& p) {
-  constexpr std::int64_t enough_blocks = 1024;
-  constexpr std::int64_t least_rows = 256;
-  const std::int64_t blocks = (p.columns + gradient_columns - 1) / gradient_columns;
-  const std::int64_t most = (p.rows + least_rows - 1) / least_rows;
-  return std::clamp<std::int64_t>((enough_blocks + blocks - 1) / blocks, 1, std::max<std::int64_t>(most, 1));
-}
+namespace {
+
+/// Splits of the rows: those that a cluster sums, and clusters.
+struct GradientSplits {
+  explicit GradientSplits(const LoraGradient& p) {
+    constexpr std::int64_t enough_blocks = 1024;
+    constexpr std::int64_t least_rows = 256;
+    const std::int64_t blocks = (p.columns + gradient_columns - 1) / gradient_columns;
+    const std::int64_t most = (p.rows + least_rows - 1) / least_rows;
+    cluster = cluster_for(blocks, enough_blocks, most);
+    if (cluster == 1) parts = std::clamp<std::int64_t>((enough_blocks + blocks - 1) / blocks, 1, most);
+  }
+  int cluster = 1;
+  std::int64_t parts = 1;
+};
+
+}  // namespace
+
+std::int64_t lora_gradient_parts(const LoraGradient& p) { return GradientSplits(p).parts; }
 
 void launch_lora_gradient(const LoraGradient& p, cudaStream_t stream) {
-  const std::int64_t splits = lora_gradient_splits(p);
-  const std::int64_t rows_a_split = (p.rows + splits - 1) / splits;
-  const std::int64_t blocks = (p.columns + gradient_columns - 1) / gradient_columns * splits;
+  const GradientSplits splits(p);
+  const std::int64_t blocks = (p.columns + gradient_columns - 1) / gradient_columns;
+  constexpr int floats = 16 * (gradient_warps * (gradient_columns + 1) + gradient_columns);
   const auto kernel = p.rank <= 16 ? sum_over_rows<1> : p.rank <= 32 ? sum_over_rows<2> : sum_over_rows<4>;
-  kernel<<<static_cast<unsigned>(blocks), gradient_warps * 32, 0, stream>>>(p, rows_a_split,
-                                                                            splits > 1 ? p.partial : p.out);
-  check_launch("the gradient of an adapter");
-  if (splits == 1) return;
+  const std::int64_t each = splits.parts * splits.cluster;
+  launch_clusters(kernel, blocks * each, splits.cluster, gradient_warps * 32, floats * sizeof(float), stream,
+                  "the gradient of an adapter", p, each, splits.parts > 1 ? p.partial : p.out);
+  if (splits.parts == 1) return;
   const std::int64_t count = p.columns * p.rank;
-  sum_splits<<<static_cast<unsigned>((count + 255) / 256), 256, 0, stream>>>(p.partial, p.out, count, splits);
+  sum_splits<<<static_cast<unsigned>((count + 255) / 256), 256, 0, stream>>>(p.partial, p.out, count,
+                                                                             splits.parts);
   check_launch("the gradient of an adapter");
 }
 

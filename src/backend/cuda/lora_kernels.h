@@ -38,7 +38,7 @@ struct LoraExpansion {
 void launch_lora_expansion(const LoraExpansion& expansion, cudaStream_t stream);
 
 /// out = x [rows, columns]^T t [rows, rank], in f32; element (n, i) goes to n column_step + i rank_step. Rows
-/// are split in a way that depends on the sizes only; `partial` holds the splits' sums.
+/// are split in a way that depends on the sizes only; `partial` holds the parts' sums, if there are several.
 struct LoraGradient {
   const void* x;
   const float* t;
@@ -47,7 +47,7 @@ struct LoraGradient {
   std::int64_t rows, columns, rank;
   std::int64_t column_step, rank_step;
 };
-std::int64_t lora_gradient_splits(const LoraGradient& gradient);
+std::int64_t lora_gradient_parts(const LoraGradient& gradient);
 void launch_lora_gradient(const LoraGradient& gradient, cudaStream_t stream);
 
 }  // namespace wick::cuda
