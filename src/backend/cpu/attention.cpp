@@ -61,6 +61,23 @@ std::int64_t heads_a_list(const AttentionShape& shape) {
   return shape.m < few_queries ? shape.group() : 1;
 }
 
+/// Whether AMX pays for writing the keys once more: rows of queries that read each of them.
+bool amx_pays(const AttentionShape& shape) {
+  return shape.dtype == DType::bf16 && shape.group() * shape.m >= amx_step && AmxTiles::available();
+}
+
+/// What kernels write before their tiles are computed: keys and values as AMX reads them.
+struct SharedBlocks {
+  SharedBlocks(const AttentionShape& shape, int count)
+      : elements(shape.amx ? AttentionBlocks(shape).all_elements() : 0), copies(count) {}
+  std::int64_t floats() const { return elements * copies / 2; }
+  bfloat16* copy(float* scratch, int index) const {
+    return reinterpret_cast<bfloat16*>(scratch) + index * elements;
+  }
+  std::int64_t elements = 0;
+  int copies = 0;
+};
+
 class AttentionKernel final : public Kernel {
  public:
   explicit AttentionKernel(const KernelRequest& request) : shape_(shape_of(request, 3)) {
@@ -73,25 +90,40 @@ class AttentionKernel final : public Kernel {
     tiles_ = shape_.batch * (shape_.heads / heads_a_list_) * tiles_a_list_;
     const bool together = (shape_.k[3] == 1 && shape_.v[3] == 1) || shape_.d == 1;
     by_rows_ = rows <= attention_few_rows && together;
+    shape_.amx = !by_rows_ && amx_pays(shape_);
+    shared_ = SharedBlocks(shape_, 2);
     workers_ = std::min<std::int64_t>(tiles_, omp_get_max_threads());
   }
 
   std::size_t scratch_bytes() const override {
-    return static_cast<std::size_t>(workers_) * attention_scratch_floats(shape_) * sizeof(float);
+    return (static_cast<std::size_t>(shared_.floats()) +
+            static_cast<std::size_t>(workers_) * attention_scratch_floats(shape_)) *
+           sizeof(float);
   }
 
   void run(const void* const* inputs, void* output, void* scratch) const override {
-    const AttentionData data{inputs[0],
-                             inputs[1],
-                             inputs[2],
-                             shape_.has_mask ? inputs[3] : nullptr,
-                             offset_of(shape_, inputs, offset_input_),
-                             output};
+    AttentionData data{};
+    data.q = inputs[0];
+    data.k = inputs[1];
+    data.v = inputs[2];
+    if (shape_.has_mask) data.mask = inputs[3];
+    data.offset = offset_of(shape_, inputs, offset_input_);
+    data.out = output;
+    float* floats = static_cast<float*>(scratch);
+    if (shape_.amx && tiles_ > 0) {
+      bfloat16* key_rows = shared_.copy(floats, 0);
+      bfloat16* value_columns = shared_.copy(floats, 1);
+      write_attention_blocks(shape_, data.offset, data.k, shape_.k, key_rows, nullptr);
+      write_attention_blocks(shape_, data.offset, data.v, shape_.v, nullptr, value_columns);
+      data.key_rows = key_rows;
+      data.value_columns = value_columns;
+    }
+    floats += shared_.floats();
     const auto scratch_floats = static_cast<std::int64_t>(attention_scratch_floats(shape_));
     // Later tiles see more keys when causal: workers take turns.
     parallel_for(workers_, 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t worker = first; worker < last; ++worker) {
-        float* own = static_cast<float*>(scratch) + worker * scratch_floats;
+        float* own = floats + worker * scratch_floats;
         for (std::int64_t i = worker; i < tiles_; i += workers_) run_tile(data, i, own);
       }
     });
@@ -111,6 +143,7 @@ class AttentionKernel final : public Kernel {
   }
 
   AttentionShape shape_;
+  SharedBlocks shared_{shape_, 0};
   std::size_t offset_input_ = 0;  // 0: none
   std::int64_t heads_a_list_ = 1;
   std::int64_t tiles_a_list_ = 0;
@@ -131,6 +164,8 @@ class AttentionGradientKernel final : public Kernel {
         grad_(steps_of(request.inputs[4].layout)) {
     const auto options = request.attrs.as<AttentionAttrs>();
     if (options.has_offset) offset_input_ = options.has_mask ? 6 : 5;
+    shape_.amx = amx_pays(shape_);
+    shared_ = SharedBlocks(shape_, 3);
     heads_a_tile_ = heads_a_list(shape_);
     tiles_a_head_ = (heads_a_tile_ * shape_.m + attention_tile_rows - 1) / attention_tile_rows;
     tiles_ = shape_.group() / heads_a_tile_ * tiles_a_head_;
@@ -141,23 +176,32 @@ class AttentionGradientKernel final : public Kernel {
   }
 
   std::size_t scratch_bytes() const override {
-    return static_cast<std::size_t>(workers_ * (key_sums() + tile_floats())) * sizeof(float);
+    return static_cast<std::size_t>(shared_.floats() + workers_ * (key_sums() + tile_floats())) *
+           sizeof(float);
   }
 
   void run(const void* const* inputs, void* output, void* scratch) const override {
     AttentionGradientData data{};
-    data.forward = {inputs[0],
-                    inputs[1],
-                    inputs[2],
-                    shape_.has_mask ? inputs[5] : nullptr,
-                    offset_of(shape_, inputs, offset_input_),
-                    nullptr};
+    AttentionData& forward = data.forward;
+    forward.q = inputs[0];
+    forward.k = inputs[1];
+    forward.v = inputs[2];
+    if (shape_.has_mask) forward.mask = inputs[5];
+    forward.offset = offset_of(shape_, inputs, offset_input_);
     data.out = inputs[3];
     data.grad = inputs[4];
     data.out_steps = out_;
     data.grad_steps = grad_;
     data.q_gradient = output;
-    float* sums = static_cast<float*>(scratch);
+    float* sums = static_cast<float*>(scratch) + shared_.floats();
+    if (shape_.amx && lists_ > 0) {
+      const auto copy = [&](int index) { return shared_.copy(static_cast<float*>(scratch), index); };
+      write_attention_blocks(shape_, forward.offset, forward.k, shape_.k, copy(0), copy(1));
+      write_attention_blocks(shape_, forward.offset, forward.v, shape_.v, copy(2), nullptr);
+      forward.key_rows = copy(0);
+      forward.key_columns = copy(1);
+      forward.value_rows = copy(2);
+    }
     if (whole_lists_) {
       parallel_for(workers_, 1, [&](std::int64_t first, std::int64_t last) {
         for (std::int64_t worker = first; worker < last; ++worker)
@@ -181,7 +225,7 @@ class AttentionGradientKernel final : public Kernel {
   }
 
  private:
-  std::int64_t key_sums() const { return attention_key_sums(shape_); }
+  std::int64_t key_sums() const { return 2 * attention_sums(shape_); }
   std::int64_t tile_floats() const {
     return static_cast<std::int64_t>(attention_gradient_scratch_floats(shape_));
   }
@@ -211,6 +255,7 @@ class AttentionGradientKernel final : public Kernel {
   }
 
   AttentionShape shape_;
+  SharedBlocks shared_{shape_, 0};
   AttentionSteps out_;
   AttentionSteps grad_;
   std::size_t offset_input_ = 0;  // 0: none

@@ -64,33 +64,26 @@ HWY_INLINE void product(Elements a, std::int64_t rows, const float* b, float* c,
 }
 
 /// Scores [keys, width] that a query may not see, by position or mask, become -inf; a floating mask is added.
-/// `ranges` is room for 2 width.
 HWY_INLINE void hide_keys(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
-                          std::int64_t key, std::int64_t count, float* scores, std::int64_t width,
-                          float* ranges) {
-  bool all_visible = true;
-  float* begins = ranges;
-  float* ends = ranges + width;
-  std::fill_n(ranges, 2 * width, 0.0f);
-  for (std::int64_t i = 0; i < tile.end - tile.begin; ++i) {
-    const AttentionRow row(shape, tile, tile.begin + i);
-    const KeyRange keys = visible_keys(shape, data.offset + row.query);
-    const std::int64_t first = std::clamp<std::int64_t>(keys.begin - key, 0, count);
-    const std::int64_t last = std::clamp<std::int64_t>(keys.end - key, 0, count);
-    begins[i] = static_cast<float>(first);
-    ends[i] = static_cast<float>(last);
-    all_visible = all_visible && first == 0 && last == count;
-  }
-  if (!all_visible) {
+                          const VisibleKeys& visible, std::int64_t key, std::int64_t count, float* scores,
+                          std::int64_t width) {
+  if (key < visible.common.begin || key + count > visible.common.end) {
     const FloatVec hidden = hn::Set(f32_tag, lowest);
     for (std::int64_t at = 0; at < width; at += lanes) {
-      const FloatVec begin = load(begins + at);
-      const FloatVec end = load(ends + at);
+      HWY_ALIGN float begins[hn::MaxLanes(f32_tag)] = {};
+      HWY_ALIGN float ends[hn::MaxLanes(f32_tag)] = {};
+      for (std::int64_t i = 0; i < std::min(lanes, tile.end - tile.begin - at); ++i) {
+        const KeyRange& keys = visible.rows[at + i];
+        begins[i] = static_cast<float>(std::clamp<std::int64_t>(keys.begin - key, 0, count));
+        ends[i] = static_cast<float>(std::clamp<std::int64_t>(keys.end - key, 0, count));
+      }
+      const FloatVec begin = load(begins);
+      const FloatVec end = load(ends);
       for (std::int64_t j = 0; j < count; ++j) {
         const FloatVec index = hn::Set(f32_tag, static_cast<float>(j));
-        const auto visible = hn::And(hn::Ge(index, begin), hn::Lt(index, end));
+        const auto seen = hn::And(hn::Ge(index, begin), hn::Lt(index, end));
         float* score = scores + j * width + at;
-        store(hn::IfThenElse(visible, load(score), hidden), score);
+        store(hn::IfThenElse(seen, load(score), hidden), score);
       }
     }
   }

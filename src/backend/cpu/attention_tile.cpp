@@ -3,66 +3,62 @@
 #include <limits>
 
 #include "backend/cpu/highway_targets.h"
+#include "backend/cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/attention_tile.cpp"
 #include <hwy/foreach_target.h>
 
+#include "backend/cpu/attention_amx-inl.h"
 #include "backend/cpu/attention_scores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wick::HWY_NAMESPACE {
 
-/// Queries lie along the vectors, so that maxima, sums and masks of many queries are plain vector arithmetic.
+/// Products in f32: queries [d, width] with keys and values as they lie, or widened.
 template <typename T>
-class Tile {
+class WideProducts {
  public:
-  Tile(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile, float* scratch)
+  using Element = T;
+  static constexpr std::int64_t row_step = lanes;
+
+  WideProducts(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
+               std::int64_t width, FloatParts& scratch)
       : shape_(shape),
         data_(data),
         tile_(tile),
-        rows_(tile.end - tile.begin),
-        width_((rows_ + lanes - 1) / lanes * lanes) {
-    const auto take = [&](std::int64_t floats) {
-      float* at = scratch;
-      scratch += floats;
-      return at;
-    };
-    largest_ = take(attention_tile_rows);
-    sum_ = take(attention_tile_rows);
-    begin_ = take(2 * attention_tile_rows);
-    scores_ = take(attention_tile_keys * attention_tile_rows);
-    queries_ = take(shape.d * attention_tile_rows);
-    result_ = take(shape.d * attention_tile_rows);
-    wide_ = take(shape.d * attention_tile_keys);
+        width_(width),
+        queries_(scratch.floats(shape.d * width)),
+        wide_(scratch.floats(shape.d * attention_tile_keys)) {
+    std::fill_n(queries_, shape.d * width, 0.0f);
   }
 
-  void run() {
-    load_queries();
-    std::fill_n(result_, shape_.d * width_, 0.0f);
-    std::fill_n(largest_, width_, lowest);
-    std::fill_n(sum_, width_, 0.0f);
-    for (std::int64_t key = all_.begin; key < all_.end; key += attention_tile_keys)
-      add_keys(key, std::min(attention_tile_keys, all_.end - key));
-    write();
+  void load_query(std::int64_t i, const T* from) {
+    for (std::int64_t c = 0; c < shape_.d; ++c)
+      queries_[c * width_ + i] = static_cast<float>(from[c * shape_.q[3]]) * shape_.scale;
+  }
+  void loaded() {}
+
+  void score(std::int64_t key, std::int64_t count, float* scores) {
+    product(keys_of(data_.k, shape_.k, key, count), count, queries_, scores, shape_.d, width_, false);
   }
 
- private:
-  /// Transposes the queries to [d, rows], scaled; finds the keys that any of them sees.
-  void load_queries() {
-    const T* q = static_cast<const T*>(data_.q);
-    all_ = {shape_.n, 0};
-    std::fill_n(queries_, shape_.d * width_, 0.0f);
-    for (std::int64_t i = 0; i < rows_; ++i) {
-      const AttentionRow row(shape_, tile_, tile_.begin + i);
-      const T* from = q + row.offset(shape_.q);
-      for (std::int64_t c = 0; c < shape_.d; ++c)
-        queries_[c * width_ + i] = static_cast<float>(from[c * shape_.q[3]]) * shape_.scale;
-      const KeyRange keys = visible_keys(shape_, data_.offset + row.query);
-      if (keys.begin < keys.end) all_ = {std::min(all_.begin, keys.begin), std::max(all_.end, keys.end)};
+  void add_values(std::int64_t key, std::int64_t count, const float* weights, float* result) {
+    const Elements v = keys_of(data_.v, shape_.v, key, count);
+    product({v.data, v.column, v.row}, shape_.d, weights, result, count, width_, true);
+  }
+
+  /// Calls write(row, its elements) for the result [d, width], each row times its factor.
+  template <typename F>
+  void write(const float* result, const float* factors, const F& write) {
+    T* row = reinterpret_cast<T*>(wide_);
+    for (std::int64_t i = 0; i < tile_.end - tile_.begin; ++i) {
+      for (std::int64_t c = 0; c < shape_.d; ++c) row[c] = T(result[c * width_ + i] * factors[i]);
+      write(i, row);
     }
   }
 
+ private:
   /// Rows of k or v as f32: in place, or copied.
   Elements keys_of(const void* base, const AttentionSteps& steps, std::int64_t key, std::int64_t count) {
     const T* from = static_cast<const T*>(base) + tile_.batch * steps[0] +
@@ -81,12 +77,93 @@ class Tile {
     }
   }
 
+  const AttentionShape& shape_;
+  const AttentionData& data_;
+  const AttentionTile& tile_;
+  std::int64_t width_;
+  float* queries_;  // [d, width], scaled
+  float* wide_;     // [keys, d]
+};
+
+/// The same of bf16 tiles on AMX; weights are rounded to bf16 before they meet the values.
+class AmxForward : public AmxProducts {
+ public:
+  AmxForward(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
+             std::int64_t width, FloatParts& scratch)
+      : AmxProducts(shape, tile),
+        data_(data),
+        rows_of_d_(scratch.halves(width * padded_)),
+        queries_(scratch.halves(width * padded_)),
+        weights_(scratch.halves(attention_tile_keys * width)) {}
+
+  void load_query(std::int64_t i, const bfloat16* from) {
+    copy_row(from, shape_.q[3], shape_.d, rows_of_d_ + i * padded_, padded_);
+  }
+  void loaded() {
+    clear_rows_behind(rows_of_d_);
+    pair_columns(rows_of_d_, padded_, queries_);
+  }
+
+  void score(std::int64_t key, std::int64_t count, float* scores) {
+    AmxProducts::score(data_.key_rows, key, count, queries_, scores);
+  }
+
+  void add_values(std::int64_t key, std::int64_t count, const float* weights, float* result) {
+    round_weights(weights, count, 1.0f, weights_, nullptr);
+    add_columns(data_.value_columns, key, count, weights_, result);
+  }
+
+  template <typename F>
+  void write(const float* result, const float* factors, const F& write) {
+    columns_to_rows(result, factors, padded_, rows_of_d_);
+    for (std::int64_t i = 0; i < rows_; ++i) write(i, rows_of_d_ + i * padded_);
+  }
+
+ private:
+  const AttentionData& data_;
+  bfloat16* rows_of_d_;  // [width, padded d]: queries, then results
+  bfloat16* queries_;    // pairs along d
+  bfloat16* weights_;    // pairs of keys
+};
+
+/// Queries lie along the vectors, so that maxima, sums and masks of many queries are plain vector arithmetic.
+template <typename Products>
+class Tile {
+ public:
+  Tile(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile, FloatParts scratch)
+      : shape_(shape),
+        data_(data),
+        tile_(tile),
+        visible_(shape, data, tile),
+        rows_(tile.end - tile.begin),
+        width_((rows_ + Products::row_step - 1) / Products::row_step * Products::row_step),
+        largest_(scratch.floats(attention_tile_rows)),
+        sum_(scratch.floats(attention_tile_rows)),
+        scores_(scratch.floats(attention_tile_keys * width_)),
+        result_(scratch.floats(shape.padded_d() * width_)),
+        products_(shape, data, tile, width_, scratch) {}
+
+  void run() {
+    const T* q = static_cast<const T*>(data_.q);
+    for (std::int64_t i = 0; i < rows_; ++i)
+      products_.load_query(i, q + AttentionRow(shape_, tile_, tile_.begin + i).offset(shape_.q));
+    products_.loaded();
+    std::fill_n(result_, shape_.padded_d() * width_, 0.0f);
+    std::fill_n(largest_, width_, lowest);
+    std::fill_n(sum_, width_, 0.0f);
+    for (std::int64_t key = visible_.any.begin; key < visible_.any.end; key += attention_tile_keys)
+      add_keys(key, std::min(attention_tile_keys, visible_.any.end - key));
+    write();
+  }
+
+ private:
+  using T = typename Products::Element;
+
   void add_keys(std::int64_t key, std::int64_t count) {
-    product(keys_of(data_.k, shape_.k, key, count), count, queries_, scores_, shape_.d, width_, false);
-    hide_keys(shape_, data_, tile_, key, count, scores_, width_, begin_);
+    products_.score(key, count, scores_);
+    hide_keys(shape_, data_, tile_, visible_, key, count, scores_, width_);
     for (std::int64_t at = 0; at < width_; at += lanes) update_softmax(at, count);
-    const Elements v = keys_of(data_.v, shape_.v, key, count);
-    product({v.data, v.column, v.row}, shape_.d, scores_, result_, count, width_, true);
+    products_.add_values(key, count, scores_, result_);
   }
 
   /// Turns the scores of one vector of queries into weights exp(score - largest), and corrects what was
@@ -117,41 +194,38 @@ class Tile {
 
   void write() {
     T* out = static_cast<T*>(data_.out);
-    float* row_values = wide_;
-    for (std::int64_t i = 0; i < rows_; ++i) {
+    for (std::int64_t i = 0; i < width_; ++i) sum_[i] = sum_[i] == 0 ? 0.0f : 1.0f / sum_[i];
+    products_.write(result_, sum_, [&](std::int64_t i, const T* values) {
       const AttentionRow row(shape_, tile_, tile_.begin + i);
-      T* to = out + ((row.batch * shape_.heads + row.head) * shape_.m + row.query) * shape_.d;
-      const float scale = sum_[i] == 0 ? 0.0f : 1.0f / sum_[i];
-      for (std::int64_t c = 0; c < shape_.d; ++c) row_values[c] = result_[c * width_ + i] * scale;
-      std::int64_t c = 0;
-      for (; c + lanes <= shape_.d; c += lanes) store(load(row_values + c), to + c);
-      if (c < shape_.d) store_first(load_first(row_values + c, shape_.d - c, 0.0f), to + c, shape_.d - c);
-    }
+      std::copy_n(values, shape_.d,
+                  out + ((row.batch * shape_.heads + row.head) * shape_.m + row.query) * shape_.d);
+    });
   }
 
   const AttentionShape& shape_;
   const AttentionData& data_;
   const AttentionTile& tile_;
+  VisibleKeys visible_;
   std::int64_t rows_;
-  std::int64_t width_;  // rows, rounded up to whole vectors
-  KeyRange all_{};
+  std::int64_t width_;  // rows, rounded up to what products take
   float* largest_;
   float* sum_;
-  float* begin_;    // and ends of the visible keys
-  float* scores_;   // [keys, width]
-  float* queries_;  // [d, width]
-  float* result_;   // [d, width]
-  float* wide_;     // [keys, d]
+  float* scores_;  // [keys, width]
+  float* result_;  // [d, width]
+  Products products_;
 };
 
 void RunTile(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
              float* scratch) {
-  if (shape.dtype == DType::bf16)
-    Tile<bfloat16>(shape, data, tile, scratch).run();
+  const FloatParts parts(scratch);
+  if (shape.amx)
+    Tile<AmxForward>(shape, data, tile, parts).run();
+  else if (shape.dtype == DType::bf16)
+    Tile<WideProducts<bfloat16>>(shape, data, tile, parts).run();
   else if (shape.dtype == DType::f16)
-    Tile<float16>(shape, data, tile, scratch).run();
+    Tile<WideProducts<float16>>(shape, data, tile, parts).run();
   else
-    Tile<float>(shape, data, tile, scratch).run();
+    Tile<WideProducts<float>>(shape, data, tile, parts).run();
 }
 
 }  // namespace wick::HWY_NAMESPACE
@@ -170,6 +244,27 @@ void for_each_masked(const AttentionShape& shape, const AttentionData& data, con
     const AttentionRow row(shape, tile, tile.begin + i);
     const M* mask = static_cast<const M*>(data.mask) + row.offset(shape.mask) + first_key * shape.mask[3];
     for (std::int64_t j = 0; j < keys; ++j) f(i, j, mask[j * shape.mask[3]]);
+  }
+}
+
+/// Of keys `row` apart, elements `column` apart.
+void write_block(const bfloat16* from, std::int64_t row, std::int64_t column, std::int64_t count,
+                 std::int64_t d, std::int64_t padded, bfloat16* rows, bfloat16* columns) {
+  constexpr std::int64_t width = attention_tile_keys;
+  if (rows) {
+    std::fill_n(rows, width * padded, bfloat16{});
+    for (std::int64_t j = 0; j < count; ++j) {
+      bfloat16* to = rows + j * padded;
+      if (column == 1)
+        std::copy_n(from + j * row, d, to);
+      else
+        for (std::int64_t c = 0; c < d; ++c) to[c] = from[j * row + c * column];
+    }
+  }
+  if (columns) {
+    std::fill_n(columns, width * padded, bfloat16{});
+    for (std::int64_t c = 0; c < d; ++c)
+      for (std::int64_t j = 0; j < count; ++j) columns[c * width + j] = from[j * row + c * column];
   }
 }
 
@@ -195,10 +290,43 @@ void apply_attention_mask(const AttentionShape& shape, const AttentionData& data
   }
 }
 
+VisibleKeys::VisibleKeys(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile)
+    : any{shape.n, 0}, common{0, shape.n} {
+  for (std::int64_t i = 0; i < tile.end - tile.begin; ++i) {
+    const KeyRange keys = visible_keys(shape, data.offset + AttentionRow(shape, tile, tile.begin + i).query);
+    rows[i] = keys;
+    common = {std::max(common.begin, keys.begin), std::min(common.end, keys.end)};
+    if (keys.begin < keys.end) any = {std::min(any.begin, keys.begin), std::max(any.end, keys.end)};
+  }
+  any.begin -= any.begin % attention_tile_keys;
+}
+
+void write_attention_blocks(const AttentionShape& shape, std::int64_t offset, const void* from,
+                            const AttentionSteps& steps, bfloat16* rows, bfloat16* columns) {
+  constexpr std::int64_t width = attention_tile_keys;
+  const AttentionBlocks blocks(shape);
+  const std::int64_t padded = shape.padded_d();
+  const std::int64_t first = visible_keys(shape, offset).begin / width;
+  const std::int64_t last = (visible_keys(shape, offset + shape.m - 1).end + width - 1) / width;
+  const std::int64_t used = last - first;
+  parallel_for(blocks.heads * used, 4, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t head = i / used;
+      const std::int64_t key = (first + i % used) * width;
+      const std::int64_t count = std::min(width, shape.n - key);
+      const bfloat16* block = static_cast<const bfloat16*>(from) + head / shape.kv_heads * steps[0] +
+                              head % shape.kv_heads * steps[1] + key * steps[2];
+      write_block(block, steps[2], steps[3], count, shape.d, padded,
+                  rows ? rows + blocks.at(head, key) : nullptr,
+                  columns ? columns + blocks.at(head, key) : nullptr);
+    }
+  });
+}
+
 std::size_t attention_scratch_floats(const AttentionShape& shape) {
-  const std::int64_t floats = 4 * attention_tile_rows + attention_tile_keys * attention_tile_rows +
-                              shape.d * (2 * attention_tile_rows + attention_tile_keys);
-  return static_cast<std::size_t>(floats);
+  constexpr std::int64_t rows = attention_tile_rows;
+  constexpr std::int64_t keys = attention_tile_keys;
+  return static_cast<std::size_t>(4 * rows + 2 * keys * rows + shape.padded_d() * (2 * rows + keys));
 }
 
 void run_attention_tile(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/amx.h"
 #include "core/layout.h"
 #include "wick/dtype.h"
 
@@ -32,8 +33,11 @@ struct AttentionShape {
   bool has_mask;
   DType mask_dtype;
   AttentionSteps mask;  ///< along [batch, head, query, key]; 0 where it is broadcast
+  bool amx;             ///< multiplies bf16 tiles
 
   std::int64_t group() const { return heads / kv_heads; }
+  /// Rows of d elements, rounded up to whole vectors on every target, or to tiles.
+  std::int64_t padded_d() const { return amx ? amx_padded(d) : (d + 15) / 16 * 16; }
 };
 
 struct AttentionData {
@@ -43,6 +47,11 @@ struct AttentionData {
   const void* mask;
   std::int64_t offset;  ///< position of query 0
   void* out;
+  // With AMX, of every key head (see AttentionBlocks):
+  const bfloat16* key_rows;
+  const bfloat16* key_columns;    // for the gradient
+  const bfloat16* value_rows;     // for the gradient
+  const bfloat16* value_columns;  // for the output
 };
 
 /// Queries of one key head that are worked on together: rows [begin, end) of the list that holds, for each of
@@ -83,6 +92,50 @@ struct AttentionRow {
   std::int64_t query;
 };
 
+/// Keys that the rows of a tile see: each of them, any and all of them.
+struct VisibleKeys {
+  VisibleKeys(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile);
+  KeyRange rows[attention_tile_rows];
+  KeyRange any;     ///< begins at a multiple of `attention_tile_keys`
+  KeyRange common;  ///< of rows that there are
+};
+
+/// Keys or values in bf16 as AMX reads them: of each key head of each batch, blocks of `attention_tile_keys`
+/// keys; zeros where there is no key or no element.
+struct AttentionBlocks {
+  explicit AttentionBlocks(const AttentionShape& shape)
+      : a_head((shape.n + attention_tile_keys - 1) / attention_tile_keys),
+        heads(shape.batch * shape.kv_heads),
+        elements(attention_tile_keys * shape.padded_d()) {}
+  std::int64_t a_head;
+  std::int64_t heads;
+  std::int64_t elements;  ///< of a block
+  std::int64_t all_elements() const { return heads * a_head * elements; }
+  /// Where the block of `key` begins.
+  std::int64_t at(std::int64_t batch_and_head, std::int64_t key) const {
+    return (batch_and_head * a_head + key / attention_tile_keys) * elements;
+  }
+};
+/// Writes blocks of the keys that some query sees: rows [key, padded d], columns [padded d, key], or both.
+void write_attention_blocks(const AttentionShape& shape, std::int64_t offset, const void* from,
+                            const AttentionSteps& steps, bfloat16* rows, bfloat16* columns);
+
+/// Scratch memory of floats, given out in parts.
+class FloatParts {
+ public:
+  explicit FloatParts(float* at) : at_(at) {}
+  float* floats(std::int64_t count) {
+    float* part = at_;
+    at_ += count;
+    return part;
+  }
+  /// Of an even number.
+  bfloat16* halves(std::int64_t count) { return reinterpret_cast<bfloat16*>(floats(count / 2)); }
+
+ private:
+  float* at_;
+};
+
 /// Floats of scratch memory that a tile needs.
 std::size_t attention_scratch_floats(const AttentionShape& shape);
 
@@ -106,11 +159,10 @@ struct AttentionGradientData {
   void* q_gradient;
 };
 
-/// Rows of d elements, rounded up to whole vectors on every target.
-inline std::int64_t attention_padded_d(const AttentionShape& shape) { return (shape.d + 15) / 16 * 16; }
-/// Floats that sum the gradients of one head's k and v: k's [n, padded d], then v's.
-inline std::int64_t attention_key_sums(const AttentionShape& shape) {
-  return 2 * shape.n * attention_padded_d(shape);
+/// Floats that sum the gradients of one head's keys [n, padded d], or of its values. With AMX there is room
+/// for whole blocks.
+inline std::int64_t attention_sums(const AttentionShape& shape) {
+  return (shape.amx ? amx_padded(shape.n) : shape.n) * shape.padded_d();
 }
 std::size_t attention_gradient_scratch_floats(const AttentionShape& shape);
 
@@ -118,8 +170,8 @@ std::size_t attention_gradient_scratch_floats(const AttentionShape& shape);
 /// calling thread. The softmax is computed again, tile by tile, in place of being kept (Dao et al. 2022).
 void add_attention_gradient(const AttentionShape& shape, const AttentionGradientData& data,
                             const AttentionTile& tile, float* key_sums, float* scratch);
-/// Sums rows [begin, end) of `parts` key sums, which lie `attention_key_sums` apart, into those rows of k's
-/// and v's gradients of one head.
+/// Sums rows [begin, end) of `parts` sums of keys and then values, one part behind the other, into those rows
+/// of k's and v's gradients of one head.
 void write_key_gradients(const AttentionShape& shape, const float* key_sums, std::int64_t parts,
                          std::int64_t begin, std::int64_t end, void* k_gradient, void* v_gradient);
 
