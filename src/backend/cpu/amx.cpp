@@ -1,10 +1,16 @@
 #include "backend/cpu/amx.h"
 
+#include <algorithm>
+
 #include "wick/error.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 
 #include <cpuid.h>
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored \
+    "-Wmaybe-uninitialized"  // in gcc's header: what it leaves undefined on purpose
+#endif
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -43,6 +49,27 @@ bool system_permits_tiles() {
   return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
+/// Asks for a few lines at each of some steps.
+class Prefetcher {
+ public:
+  Prefetcher(const AmxPrefetch& what, std::int64_t steps)
+      : at_(static_cast<const char*>(what.first)),
+        step_(what.step),
+        left_(what.lines),
+        at_once_((what.lines + steps - 1) / steps) {}
+  void step() {
+    const std::int64_t count = std::min(at_once_, left_);
+    for (std::int64_t i = 0; i < count; ++i, at_ += step_) _mm_prefetch(at_, _MM_HINT_T1);
+    left_ -= count;
+  }
+
+ private:
+  const char* at_;
+  std::int64_t step_;
+  std::int64_t left_;
+  std::int64_t at_once_;
+};
+
 // A constructor cannot have a target of its own.
 WICK_AMX void configure() { _tile_loadconfig(&configuration); }
 WICK_AMX void release() { _tile_release(); }
@@ -63,6 +90,9 @@ WICK_AMX void AmxTiles::run(const AmxProduct& p, const bfloat16* a, const bfloat
   const std::int64_t a_bytes = p.a_row * 2;
   const std::int64_t b_bytes = p.b_row * 2;
   const std::int64_t c_bytes = p.c_row * 4;
+  const std::int64_t steps = p.m / amx_step * (p.n / amx_step) * (p.k / amx_step);
+  Prefetcher next(p.next, steps);
+  Prefetcher then(p.then, steps);
   WICK_AMX_FENCE();
   for (std::int64_t j = 0; j < p.n; j += amx_step)
     for (std::int64_t i = 0; i < p.m; i += amx_step) {
@@ -90,6 +120,8 @@ WICK_AMX void AmxTiles::run(const AmxProduct& p, const bfloat16* a, const bfloat
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
+        next.step();
+        then.step();
         rows += amx_step;
         pairs += half * p.b_row;
       }

@@ -6,6 +6,13 @@
 
 namespace wick {
 
+/// Lines of memory, `step` bytes apart, that are needed soon.
+struct AmxPrefetch {
+  const void* first = nullptr;
+  std::int64_t step = 0;
+  std::int64_t lines = 0;
+};
+
 /// A product of bf16 matrices with sums in f32, c[m, n] (+)= a[m, k] b[k, n]. b lies in pairs of rows,
 /// [k / 2, n, 2], as the instruction takes it.
 struct AmxProduct {
@@ -16,6 +23,8 @@ struct AmxProduct {
   std::int64_t b_row;
   std::int64_t c_row;
   bool accumulate = false;
+  AmxPrefetch next = {};  ///< brought to the second-level cache meanwhile
+  AmxPrefetch then = {};
 };
 inline constexpr std::int64_t amx_step = 32;
 inline std::int64_t amx_padded(std::int64_t count) { return (count + amx_step - 1) / amx_step * amx_step; }

@@ -5,6 +5,7 @@
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/matmul_dnnl.h"
 #include "backend/cpu/matmul_rows.h"
+#include "backend/cpu/matrix_product.h"
 #include "backend/cpu/row_parallel.h"
 #include "backend/cpu/weight_product.h"
 #include "backend/matmul_problem.h"
@@ -108,8 +109,8 @@ class WideningProduct final : public LinearKernel {
   explicit WideningProduct(const KernelRequest& request)
       : LinearKernel(request),
         block_(std::min(most_rows, n_)),
-        product_(DnnlMatmul::make(problem(block_), DType::f32, block_options())) {
-    if (n_ % block_ != 0) rest_ = DnnlMatmul::make(problem(n_ % block_), DType::f32, block_options());
+        product_(MatrixProduct::make(problem(block_), DType::f32, block_options())) {
+    if (n_ % block_ != 0) rest_ = MatrixProduct::make(problem(n_ % block_), DType::f32, block_options());
   }
   std::size_t scratch_bytes() const override {
     const std::size_t product = std::max(product_->scratch_bytes(), rest_ ? rest_->scratch_bytes() : 0);
@@ -125,7 +126,7 @@ class WideningProduct final : public LinearKernel {
       parallel_rows(rows, k_, [&](std::int64_t begin, std::int64_t end) {
         widen_row(weight_dtype_, weight + (first + begin) * row_bytes, wide + begin * k_, (end - begin) * k_);
       });
-      const DnnlMatmul& product = rows == block_ ? *product_ : *rest_;
+      const MatrixProduct& product = rows == block_ ? *product_ : *rest_;
       product.run(inputs[0], wide, bias ? bias + first : nullptr, static_cast<float*>(output) + first,
                   wide + padded(block_ * k_));
     }
@@ -135,8 +136,8 @@ class WideningProduct final : public LinearKernel {
   static constexpr std::int64_t most_rows = 256;
   ProductOptions block_options() const { return {.c_row_stride = n_, .bias = product_bias()}; }
   std::int64_t block_;
-  std::unique_ptr<const DnnlMatmul> product_;
-  std::unique_ptr<const DnnlMatmul> rest_;
+  std::unique_ptr<const MatrixProduct> product_;
+  std::unique_ptr<const MatrixProduct> rest_;
 };
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include "backend/cpu/class_rows.h"
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/matmul_dnnl.h"
+#include "backend/cpu/matrix_product.h"
 #include "backend/cpu/row_parallel.h"
 #include "ops/attributes.h"
 #include "wick/error.h"
@@ -39,8 +39,8 @@ class ScratchLayout {
 
 /// One matrix product for whole chunks, and one for what is left.
 struct ProductPair {
-  std::unique_ptr<const DnnlMatmul> whole;
-  std::unique_ptr<const DnnlMatmul> rest;
+  std::unique_ptr<const MatrixProduct> whole;
+  std::unique_ptr<const MatrixProduct> rest;
 
   std::size_t scratch_bytes() const {
     return std::max(whole ? whole->scratch_bytes() : 0, rest ? rest->scratch_bytes() : 0);
@@ -93,7 +93,7 @@ class ChunkedKernel : public Kernel {
   ProductPair for_chunks(const F& problem, bool add = false) const {
     ProductPair pair;
     const auto make = [&](std::int64_t classes) {
-      auto product = DnnlMatmul::make(problem(classes), dtype_, {.c = DType::f32, .accumulate = add});
+      auto product = MatrixProduct::make(problem(classes), dtype_, {.c = DType::f32, .accumulate = add});
       if (!product) throw InternalError("linear_cross_entropy: oneDNN has no kernel for a chunk");
       return product;
     };
@@ -106,7 +106,7 @@ class ChunkedKernel : public Kernel {
   }
   void run_product(const ProductPair& pair, std::int64_t classes, const void* a, const void* b, float* c,
                    std::byte* scratch) const {
-    const DnnlMatmul& product = classes == chunk_ ? *pair.whole : *pair.rest;
+    const MatrixProduct& product = classes == chunk_ ? *pair.whole : *pair.rest;
     product.run(a, b, nullptr, c, scratch + scratch_.size());
   }
 
@@ -380,8 +380,8 @@ bool available(DType dtype) {
     constexpr std::int64_t n = 16;
     for (const MatrixStrides a : {MatrixStrides{n, 1}, MatrixStrides{1, n}})
       for (const MatrixStrides b : {MatrixStrides{n, 1}, MatrixStrides{1, n}})
-        if (!DnnlMatmul::make({.m = n, .n = n, .k = n, .a = a, .b = b, .batch = {}}, type,
-                              {.c = DType::f32, .accumulate = true}))
+        if (!MatrixProduct::make({.m = n, .n = n, .k = n, .a = a, .b = b, .batch = {}}, type,
+                                 {.c = DType::f32, .accumulate = true}))
           return false;
     return true;
   };

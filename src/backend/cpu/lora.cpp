@@ -19,7 +19,7 @@ MatmulProblem product_of(std::int64_t m, std::int64_t n, std::int64_t k, bool tr
   return {.m = m, .n = n, .k = k, .a = {k, 1}, .b = weight, .batch = {}};
 }
 
-std::unique_ptr<const DnnlMatmul> require_product(std::unique_ptr<const DnnlMatmul> product) {
+std::unique_ptr<const MatrixProduct> require_product(std::unique_ptr<const MatrixProduct> product) {
   if (!product) throw InternalError("oneDNN has no kernel for a product of an adapter");
   return product;
 }
@@ -57,9 +57,9 @@ class ProjectionKernel final : public Kernel {
   explicit ProjectionKernel(const KernelRequest& request) {
     const auto options = request.attrs.as<LoraProjectionAttrs>();
     product_ = require_product(
-        DnnlMatmul::make(product_of(rows_of(request), request.output.shape().dim(-1),
-                                    request.inputs[0].shape().dim(-1), options.transposed != 0),
-                         request.output.dtype, {.scale = static_cast<float>(options.scale)}));
+        MatrixProduct::make(product_of(rows_of(request), request.output.shape().dim(-1),
+                                       request.inputs[0].shape().dim(-1), options.transposed != 0),
+                            request.output.dtype, {.scale = static_cast<float>(options.scale)}));
   }
   std::size_t scratch_bytes() const override { return product_->scratch_bytes(); }
   void run(const void* const* inputs, void* output, void* scratch) const override {
@@ -67,7 +67,7 @@ class ProjectionKernel final : public Kernel {
   }
 
  private:
-  std::unique_ptr<const DnnlMatmul> product_;
+  std::unique_ptr<const MatrixProduct> product_;
 };
 
 /// scale x a^T, x bf16 and a f32: the adapter's gradients are sums of many of these, so that a is not rounded
@@ -81,8 +81,8 @@ class SplitProjectionKernel final : public Kernel {
         rank_(request.output.shape().dim(-1)),
         k_(request.inputs[0].shape().dim(-1)) {
     const auto scale = static_cast<float>(request.attrs.as<LoraProjectionAttrs>().scale);
-    product_ = require_product(DnnlMatmul::make(product_of(rows_, 2 * rank_, k_, transposed_), DType::bf16,
-                                                {.c = DType::f32, .scale = scale}));
+    product_ = require_product(MatrixProduct::make(product_of(rows_, 2 * rank_, k_, transposed_), DType::bf16,
+                                                   {.c = DType::f32, .scale = scale}));
     sums_at_ = padded(2 * rank_ * k_ * static_cast<std::int64_t>(sizeof(bfloat16)));
     product_at_ = sums_at_ + padded(2 * rank_ * rows_ * static_cast<std::int64_t>(sizeof(float)));
   }
@@ -129,7 +129,7 @@ class SplitProjectionKernel final : public Kernel {
   std::int64_t rows_;
   std::int64_t rank_;
   std::int64_t k_;
-  std::unique_ptr<const DnnlMatmul> product_;
+  std::unique_ptr<const MatrixProduct> product_;
   std::int64_t sums_at_;
   std::int64_t product_at_;
 };
@@ -150,8 +150,8 @@ class UpdateKernel final : public Kernel {
                                 dtype_, {.bias = bias_ ? std::optional(DType::f32) : std::nullopt});
     base_.product = require_product(std::move(base_.product));
     const std::int64_t rank = request.inputs[request.inputs.size() - 2].shape().dim(-1);
-    up_ =
-        require_product(DnnlMatmul::make(product_of(m, n_, rank, transposed), dtype_, {.accumulate = true}));
+    up_ = require_product(
+        MatrixProduct::make(product_of(m, n_, rank, transposed), dtype_, {.accumulate = true}));
   }
 
   std::size_t scratch_bytes() const override {
@@ -197,7 +197,7 @@ class UpdateKernel final : public Kernel {
   std::int64_t n_;
   std::optional<DType> bias_;
   WeightProduct base_;
-  std::unique_ptr<const DnnlMatmul> up_;
+  std::unique_ptr<const MatrixProduct> up_;
 };
 
 /// scale (x a^T) b^T. Inputs x, a, b.
@@ -209,9 +209,10 @@ class LowRankKernel final : public Kernel {
     const std::int64_t m = rows_of(request);
     const std::int64_t rank = request.inputs[1].shape()[0];
     const auto scale = static_cast<float>(request.attrs.as<LoraAttrs>().scale);
-    down_ = require_product(
-        DnnlMatmul::make(product_of(m, rank, request.inputs[1].shape()[1], false), dtype, {.scale = scale}));
-    up_ = require_product(DnnlMatmul::make(product_of(m, request.inputs[2].shape()[0], rank, false), dtype));
+    down_ = require_product(MatrixProduct::make(product_of(m, rank, request.inputs[1].shape()[1], false),
+                                                dtype, {.scale = scale}));
+    up_ =
+        require_product(MatrixProduct::make(product_of(m, request.inputs[2].shape()[0], rank, false), dtype));
     projection_bytes_ = padded(m * rank * static_cast<std::int64_t>(size_of(dtype)));
   }
   std::size_t scratch_bytes() const override {
@@ -232,8 +233,8 @@ class LowRankKernel final : public Kernel {
  private:
   Operand a_;
   Operand b_;
-  std::unique_ptr<const DnnlMatmul> down_;
-  std::unique_ptr<const DnnlMatmul> up_;
+  std::unique_ptr<const MatrixProduct> down_;
+  std::unique_ptr<const MatrixProduct> up_;
   std::int64_t projection_bytes_;
 };
 

@@ -4,8 +4,8 @@
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/linear.h"
-#include "backend/cpu/matmul_dnnl.h"
 #include "backend/cpu/matmul_rows.h"
+#include "backend/cpu/matrix_product.h"
 #include "backend/cpu/row_parallel.h"
 #include "backend/cpu/weight_product.h"
 #include "backend/matmul_problem.h"
@@ -101,7 +101,7 @@ class WideningKernel final : public Kernel {
     wide.b = b_.packed;
     for (std::size_t i = 0; i < wide.batch.size(); ++i)
       wide.batch[i] = {wide.batch[i].size, a_.packed_steps[i], b_.packed_steps[i]};
-    product_ = DnnlMatmul::make(wide, DType::f32);
+    product_ = MatrixProduct::make(wide, DType::f32);
     if (!product_) throw DTypeError("this processor has no f32 matrix product");
   }
 
@@ -172,7 +172,7 @@ class WideningKernel final : public Kernel {
   Operand a_;
   Operand b_;
   std::int64_t c_elements_;
-  std::unique_ptr<const DnnlMatmul> product_;
+  std::unique_ptr<const MatrixProduct> product_;
 };
 
 /// f64 and the integers, which exist for references and indices: blocked so that it is not slow, no more.

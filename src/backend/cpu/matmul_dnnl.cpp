@@ -150,8 +150,8 @@ struct DnnlMatmul::Parts {
 DnnlMatmul::DnnlMatmul(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 DnnlMatmul::~DnnlMatmul() = default;
 
-std::unique_ptr<const DnnlMatmul> DnnlMatmul::make(const MatmulProblem& problem, DType dtype,
-                                                   const ProductOptions& options) {
+std::unique_ptr<const MatrixProduct> DnnlMatmul::make(const MatmulProblem& problem, DType dtype,
+                                                      const ProductOptions& options) {
   if (options.packed && !problem.batch.empty()) throw InternalError("a packed matmul has no batch");
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -173,7 +173,7 @@ std::unique_ptr<const DnnlMatmul> DnnlMatmul::make(const MatmulProblem& problem,
     if (options.packed)
       parts->packing =
           dnnl::reorder(dnnl::reorder::primitive_desc(cpu_engine(), d.plain_b, cpu_engine(), d.b));
-    return std::unique_ptr<const DnnlMatmul>(new DnnlMatmul(std::move(parts)));
+    return std::unique_ptr<const MatrixProduct>(new DnnlMatmul(std::move(parts)));
   } catch (const dnnl::error& error) {
     if (error.status == dnnl_unimplemented) return nullptr;
     throw InternalError(std::string("oneDNN refused a matmul: ") + error.what());

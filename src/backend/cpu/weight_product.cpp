@@ -17,13 +17,13 @@ WeightProduct WeightProduct::make(const KernelRequest& request, std::uint32_t in
                     plain_bytes <= request.packing_budget / budget_parts;
   if (pays) {
     options.packed = true;
-    if (auto product = DnnlMatmul::make(problem, dtype, options)) {
+    if (auto product = MatrixProduct::make(problem, dtype, options)) {
       Packing packing{input, product->packed_bytes(), product->format()};
       if (packing.bytes <= request.packing_budget) return {std::move(product), {std::move(packing)}};
     }
     options.packed = false;
   }
-  return {DnnlMatmul::make(problem, dtype, options), {}};
+  return {MatrixProduct::make(problem, dtype, options), {}};
 }
 
 }  // namespace wick

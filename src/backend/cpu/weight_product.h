@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/matmul_dnnl.h"
+#include "backend/cpu/matrix_product.h"
 
 namespace wick {
 
@@ -14,7 +15,7 @@ struct WeightProduct {
   static WeightProduct make(const KernelRequest& request, std::uint32_t input, const MatmulProblem& problem,
                             DType dtype, ProductOptions options = {});
 
-  std::unique_ptr<const DnnlMatmul> product;
+  std::unique_ptr<const MatrixProduct> product;
   std::vector<Packing> packings;  ///< b's, or none
 };
 

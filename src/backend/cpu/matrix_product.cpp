@@ -1,0 +1,14 @@
+#include "backend/cpu/matrix_product.h"
+
+#include "backend/cpu/amx_matmul.h"
+#include "backend/cpu/matmul_dnnl.h"
+
+namespace wick {
+
+std::unique_ptr<const MatrixProduct> MatrixProduct::make(const MatmulProblem& problem, DType dtype,
+                                                         const ProductOptions& options) {
+  if (auto product = AmxMatmul::make(problem, dtype, options)) return product;
+  return DnnlMatmul::make(problem, dtype, options);
+}
+
+}  // namespace wick
