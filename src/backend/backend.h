@@ -49,8 +49,8 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual void run(const void* const* inputs, void* output, void* scratch) const = 0;
-  /// Runs the kernel of an elementwise_group or elementwise_batch of several results; those of other ops
-  /// never get this call.
+  /// Runs a kernel of several results: of an elementwise_group or elementwise_batch, or of an op that updates
+  /// inputs.
   virtual void run_group(const void* const* inputs, void* const* outputs) const {
     run(inputs, outputs[0], nullptr);
   }

@@ -57,7 +57,7 @@ const Op& elementwise_group_op();
 /// member by member.
 const Op& elementwise_batch_op();
 
-/// Result number `result`, from 1, of the group or batch that is its input.
+/// Result number `result`, from 1, of its input: a group, a batch, or an op that updates inputs.
 struct PickAttrs {
   std::int64_t result;
   std::int64_t dtype;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -92,6 +93,10 @@ struct Op {
   /// Bytes read and written, where that is not each input and the output once; `in_place` says that the
   /// output lies where input 0 did.
   double (*bytes)(InputSpecs inputs, const Spec& output, const Attrs& attrs, bool in_place) = nullptr;
+
+  /// Inputs that the op changes, for ops that only passes make: each changed input is one more result, which a
+  /// `pick` node stands for, and takes the input's memory where nobody else needs that.
+  std::span<const std::uint32_t> updates = {};
 
   /// Output element i depends on (broadcast) input elements i only.
   bool elementwise = false;

@@ -131,6 +131,15 @@ struct LoraGradientAttrs {
   std::int64_t transposed;
 };
 
+struct ThinLinearAttrs {
+  double eps;  ///< of the norm
+  std::int64_t parts;
+  std::int64_t has_bias;
+  std::int64_t has_norm;
+  std::int64_t gated;
+  std::int64_t has_residual;
+};
+
 struct CrossEntropyAttrs {
   std::int64_t ignore_index;
   double label_smoothing;

@@ -10,7 +10,12 @@ std::vector<Spec> Graph::input_specs(const GraphNode& node) const {
 }
 
 std::vector<Spec> Graph::result_specs(const GraphNode& node) const {
-  if (!node.group) return {node.spec};
+  if (!node.group) {
+    std::vector<Spec> specs{node.spec};
+    if (node.op)
+      for (std::uint32_t input : node.op->updates) specs.push_back(nodes[node.inputs[input]].spec);
+    return specs;
+  }
   const ElementwiseGroup& group = *node.group;
   const bool batch = node.op == &elementwise_batch_op();
   const std::size_t members = batch ? group.members(node.inputs.size()) : 1;

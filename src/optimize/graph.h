@@ -42,7 +42,7 @@ struct Graph {
   std::vector<std::uint32_t> outputs;
 
   std::vector<Spec> input_specs(const GraphNode& node) const;
-  /// The first is the node's own; of groups and batches those of all results.
+  /// The first is the node's own; of groups, batches and ops that update inputs those of all results.
   std::vector<Spec> result_specs(const GraphNode& node) const;
 };
 

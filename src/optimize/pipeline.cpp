@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "optimize/append_to_cache.h"
 #include "optimize/batch_groups.h"
 #include "optimize/common_subexpressions.h"
 #include "optimize/dead_nodes.h"
@@ -14,6 +15,7 @@
 #include "optimize/fold_constants.h"
 #include "optimize/fuse_elementwise.h"
 #include "optimize/fuse_low_rank.h"
+#include "optimize/fuse_thin_linear.h"
 #include "optimize/lower.h"
 #include "optimize/merge_groups.h"
 #include "optimize/pass_selection.h"
@@ -34,6 +36,7 @@ constexpr std::array passes{
     Pass{"recognize", &recognize},
     Pass{"fuse-low-rank", &fuse_low_rank},
     Pass{"share-loss", &share_loss},
+    Pass{.name = "fuse-thin-linear", .run = &fuse_thin_linear, .joins = true},
     Pass{"lower", &lower, true},
     Pass{"fold-constants", &fold_constants},
     Pass{"simplify", &simplify},
@@ -41,6 +44,7 @@ constexpr std::array passes{
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{"sink-transposes", &sink_transposes},
     Pass{"dead-nodes", &eliminate_dead_nodes},
+    Pass{.name = "append-to-cache", .run = &append_to_cache, .joins = true},
     Pass{.name = "fuse-elementwise", .run = &fuse_elementwise, .joins = true},
     Pass{.name = "merge-groups", .run = &merge_groups, .joins = true},
     Pass{.name = "batch-groups", .run = &batch_groups, .joins = true},

@@ -227,7 +227,7 @@ class Planner {
     for (std::uint32_t input : inputs)
       if (!places_[input].root.is_leaf) buffers_[places_[input].root.id].last_step = number;
     drafts_.push_back({entry, std::move(inputs), {}});
-    if (!group) return add_output(spec);
+    if (&op != graph().nodes[node].op) return add_output(spec);  // a copy for the node
     for (const Spec& result : graph().result_specs(graph().nodes[node])) add_output(result);
   }
 
@@ -319,7 +319,7 @@ class Planner {
 
   /// The inputs of step `s` in the order in which result `r` should take their memory. In a group, what the
   /// result is made of first: a parameter's update takes the parameter's place, each time that it is
-  /// evaluated.
+  /// evaluated. What an op updates takes that input's place, and nothing else takes any.
   std::vector<std::uint32_t> donors_of(std::uint32_t s, std::size_t r) {
     const DraftStep& draft = drafts_[s];
     const ElementwiseGroup* group = graph().nodes[plan_->steps[s].node].group.get();
@@ -329,6 +329,9 @@ class Planner {
       for (std::uint32_t& input : nearest) input = static_cast<std::uint32_t>(group->input_of(member, input));
       return nearest;
     }
+    const Op& op = *graph().nodes[plan_->steps[s].node].op;
+    if (!op.updates.empty() && !plan_->steps[s].is_copy())
+      return r == 0 ? std::vector<std::uint32_t>{} : std::vector{op.updates[r - 1]};
     std::vector<std::uint32_t> all(draft.inputs.size());
     std::iota(all.begin(), all.end(), 0);
     return all;

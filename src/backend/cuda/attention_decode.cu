@@ -1,20 +1,15 @@
 #include <algorithm>
 
-#include "backend/cuda/attention.cuh"
+#include "backend/cuda/attention_decode.cuh"
 #include "backend/cuda/check.h"
 #include "backend/cuda/dispatch.cuh"
-#include "backend/cuda/tensor_core.cuh"
 
-// Attention of few queries to many keys, as when text is generated. It is bound by reading keys and values,
-// which go from memory straight into the registers that the tensor cores take them from: sums over d and over
-// keys have no order of their own, so that each thread takes 16 bytes that lie together for what the
-// instructions want from two or four places.
+// Attention of few queries, as when text is generated: blocks split the keys, a second pass adds them up.
 namespace wick::cuda {
 namespace {
 
 constexpr int warps = 4;
 constexpr int threads = warps * 32;
-constexpr int step_keys = 16;                  // of a warp
 constexpr int block_keys = warps * step_keys;  // of one step of all warps
 constexpr std::int64_t most_splits = 64;
 
@@ -43,27 +38,10 @@ struct Row {
       : head(kv_head * (p.heads / p.kv_heads) + row / p.m), query(row % p.m) {}
 };
 
-__device__ inline std::uint32_t low_halves(std::uint32_t a, std::uint32_t b) {
-  return __byte_perm(a, b, 0x5410);
-}
-__device__ inline std::uint32_t high_halves(std::uint32_t a, std::uint32_t b) {
-  return __byte_perm(a, b, 0x7632);
-}
-__device__ inline uint4 load_if(bool inside, const void* from) {
-  return inside ? *static_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
-}
-__device__ inline std::uint32_t word(const uint4& x, int i) {
-  return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w;
-}
-
 /// A block takes the keys of one split of one key head.
 template <typename T, int Width, bool masked>
 __global__ void __launch_bounds__(threads) attend_to_split(const AttentionProblem p, const Parts parts) {
-  constexpr int pieces = Width / 32;  // of 32 elements of d
-  constexpr int halves = Width / 64;  // of 64
-  __shared__ float warp_largest[warps][16];
-  __shared__ float warp_total[warps][16];
-  __shared__ float warp_values[warps][16][Width + 1];
+  __shared__ WarpParts<warps, Width> warp_parts;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int group = lane / 4;
@@ -86,138 +64,46 @@ __global__ void __launch_bounds__(threads) attend_to_split(const AttentionProble
   const Row row[2] = {Row(p, kv_head, group), Row(p, kv_head, group + 8)};
   const bool real[2] = {group < rows, group + 8 < rows};
   KeyRange own[2];
-  uint4 q[2][pieces];
+  WarpAttention<T, Width> seen;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     own[h] = visible_keys(p, first + row[h].query);
     const T* from = row_of<T>(p.q, p.q_steps, batch, row[h].head, row[h].query);
 #pragma unroll
-    for (int c = 0; c < pieces; ++c) {
+    for (int c = 0; c < seen.pieces; ++c) {
       const int column = c * 32 + quarter * 8;
-      q[h][c] = load_if(real[h] && column < p.d, from + column);
+      seen.q[h][c] = load_if(real[h] && column < p.d, from + column);
     }
   }
   const T* const k = row_of<T>(p.k, p.k_steps, batch, kv_head, 0);
   const T* const v = row_of<T>(p.v, p.v_steps, batch, kv_head, 0);
-
-  SumTile out[halves][8];  // column g of tile j is element 64 half + 8 g + j of d
-  float largest[2] = {-INFINITY, -INFINITY};
-  float total[2] = {0, 0};
   for (std::int64_t key = split_begin + warp * step_keys; key < here.end; key += block_keys) {
     if (key + step_keys <= here.begin) continue;
-    uint4 key_parts[2][pieces];
-    uint4 value_parts[4][halves];
-#pragma unroll
-    for (int t = 0; t < 2; ++t) {
-      const std::int64_t j = key + t * 8 + group;
-#pragma unroll
-      for (int c = 0; c < pieces; ++c) {
-        const int column = c * 32 + quarter * 8;
-        key_parts[t][c] = load_if(here.holds(j) && column < p.d, k + j * p.k_steps.position + column);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const std::int64_t j = key + i / 2 * 8 + quarter * 2 + i % 2;
-#pragma unroll
-      for (int half = 0; half < halves; ++half) {
-        const int column = half * 64 + group * 8;
-        value_parts[i][half] = load_if(here.holds(j) && column < p.d, v + j * p.v_steps.position + column);
-      }
-    }
-
-    SumTile scores[2];
-#pragma unroll
-    for (int t = 0; t < 2; ++t)
-#pragma unroll
-      for (int c = 0; c < pieces; ++c) {
-        const uint4& x = key_parts[t][c];
-        multiply_add<T>(scores[t], {q[0][c].x, q[1][c].x, q[0][c].y, q[1][c].y}, {x.x, x.y});
-        multiply_add<T>(scores[t], {q[0][c].z, q[1][c].z, q[0][c].w, q[1][c].w}, {x.z, x.w});
-      }
-#pragma unroll
-    for (int t = 0; t < 2; ++t)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int h = i / 2;
-        const std::int64_t j = key + t * 8 + quarter * 2 + i % 2;
-        scores[t].x[i] = real[h] && here.holds(j) && own[h].holds(j)
-                             ? log2_score<masked>(p, scores[t].x[i], batch, row[h].head, row[h].query, j)
-                             : -INFINITY;
-      }
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const float most = fmaxf(fmaxf(scores[0].x[2 * h], scores[0].x[2 * h + 1]),
-                               fmaxf(scores[1].x[2 * h], scores[1].x[2 * h + 1]));
-      const float before = largest[h];
-      largest[h] = fmaxf(before, row_max(most));
-      const float shift = largest[h] == -INFINITY ? 0.0f : largest[h];
-      const float correction = exp2f(before - shift);
-      float sum = 0;
-#pragma unroll
-      for (int t = 0; t < 2; ++t)
-#pragma unroll
-        for (int i = 2 * h; i < 2 * h + 2; ++i) {
-          scores[t].x[i] = exp2f(scores[t].x[i] - shift);
-          sum += scores[t].x[i];
-        }
-      total[h] = total[h] * correction + row_sum(sum);
-#pragma unroll
-      for (int half = 0; half < halves; ++half)
-#pragma unroll
-        for (int j = 0; j < 8; ++j) {
-          out[half][j].x[2 * h] *= correction;
-          out[half][j].x[2 * h + 1] *= correction;
-        }
-    }
-    const LeftTile weights{{pack<T>(scores[0].x[0], scores[0].x[1]), pack<T>(scores[0].x[2], scores[0].x[3]),
-                            pack<T>(scores[1].x[0], scores[1].x[1]),
-                            pack<T>(scores[1].x[2], scores[1].x[3])}};
-#pragma unroll
-    for (int half = 0; half < halves; ++half)
-#pragma unroll
-      for (int j = 0; j < 8; j += 2) {
-        std::uint32_t x[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) x[i] = word(value_parts[i][half], j / 2);
-        multiply_add<T>(out[half][j], weights, {low_halves(x[0], x[1]), low_halves(x[2], x[3])});
-        multiply_add<T>(out[half][j + 1], weights, {high_halves(x[0], x[1]), high_halves(x[2], x[3])});
-      }
+    seen.see(
+        [&](int j, int column) {
+          return load_if(here.holds(key + j) && column < p.d, k + (key + j) * p.k_steps.position + column);
+        },
+        [&](int j, int column) {
+          return load_if(here.holds(key + j) && column < p.d, v + (key + j) * p.v_steps.position + column);
+        },
+        [&](int h, int j, float product) {
+          return real[h] && here.holds(key + j) && own[h].holds(key + j)
+                     ? log2_score<masked>(p, product, batch, row[h].head, row[h].query, key + j)
+                     : -INFINITY;
+        });
   }
 
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    if (quarter == 0) {
-      warp_largest[warp][group + 8 * h] = largest[h];
-      warp_total[warp][group + 8 * h] = total[h];
-    }
-#pragma unroll
-    for (int half = 0; half < halves; ++half)
-#pragma unroll
-      for (int j = 0; j < 8; ++j)
-#pragma unroll
-        for (int e = 0; e < 2; ++e)
-          warp_values[warp][group + 8 * h][half * 64 + (quarter * 2 + e) * 8 + j] = out[half][j].x[2 * h + e];
-  }
+  warp_parts.store(warp, seen);
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(rows) * Width; i += threads) {
     const int r = i / Width;
     const int column = i % Width;
-    float most = -INFINITY;
-    for (int w = 0; w < warps; ++w) most = fmaxf(most, warp_largest[w][r]);
-    const float shift = most == -INFINITY ? 0.0f : most;
-    float sum = 0;
-    float value = 0;
-    for (int w = 0; w < warps; ++w) {
-      const float factor = exp2f(warp_largest[w][r] - shift);
-      sum += warp_total[w][r] * factor;
-      value += warp_values[w][r][column] * factor;
-    }
+    const RowPart part = warp_parts.combined(r, column);
     const std::int64_t at = blockIdx.x * std::int64_t{16} + r;
-    if (column < p.d) parts.values[at * p.d + column] = value;
+    if (column < p.d) parts.values[at * p.d + column] = part.value;
     if (column == 0) {
-      parts.largest[at] = most;
-      parts.total[at] = sum;
+      parts.largest[at] = part.largest;
+      parts.total[at] = part.total;
     }
   }
 }

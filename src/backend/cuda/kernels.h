@@ -24,8 +24,10 @@ Entries norm();
 Entries rope();
 Entries cross_entropy();
 Entries linear_cross_entropy();
-Entries matmul();  // matmul, linear
+Entries matmul();       // matmul, linear
+Entries thin_linear();
 Entries attention();
+Entries append_attention();
 Entries lora();
 
 bool can_group(const Op& op, InputSpecs inputs, const Spec& output);

@@ -1,0 +1,157 @@
+#include <algorithm>
+
+#include "backend/cuda/dependent_launch.cuh"
+#include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/tensor_core.cuh"
+#include "backend/cuda/thin_linear.cuh"
+
+// One row: bound by reading the matrices. Each warp has its first loads of them under way before it waits for
+// the kernels ahead.
+namespace wick::cuda {
+namespace {
+
+constexpr int most_warps = 8;  // of a block
+
+struct WarpsOf {
+  int block;
+  int output;  ///< that split the depth of `Rows` outputs
+};
+
+template <typename T>
+struct Eight {
+  float at[8];
+  __device__ explicit Eight(const uint4& packed) {
+    T narrow[8];
+    memcpy(narrow, &packed, sizeof packed);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) at[i] = read(narrow[i]);
+  }
+};
+
+template <typename T>
+__device__ uint4 load_pack_if(bool inside, const T* from) {
+  return inside ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
+}
+
+/// Warps take `Rows` outputs (of a gated layer: both rows of one output), `Parts` times 256 elements deep at
+/// once. The norm scales the sum: its own sum is made along the way.
+template <typename T, int Rows, int Parts, bool normed>
+__global__ void __launch_bounds__(most_warps * 32)
+    multiply_one(const __grid_constant__ ThinLinearProblem p, const WarpsOf warps) {
+  __shared__ float partial[most_warps][Rows + 1];
+  let_next_begin();
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int slice = warp % warps.output;
+  const int group = static_cast<int>(blockIdx.x) * (warps.block / warps.output) + warp / warps.output;
+  const T* rows[Rows];
+#pragma unroll
+  for (int r = 0; r < Rows; ++r) {
+    const int output = p.gated ? group : group * Rows + r;
+    rows[r] = MatrixRow(p, min(output, p.outputs - 1), r).begin<T>(p);
+  }
+  if (!p.constant) wait_for_kernels_ahead();
+
+  const int first = slice * (Parts * 256) + lane * 8;
+  uint4 matrix[Rows][Parts];
+  const auto load = [&](int k) {
+#pragma unroll
+    for (int i = 0; i < Parts; ++i)
+#pragma unroll
+      for (int r = 0; r < Rows; ++r)
+        matrix[r][i] = k + i * 256 < p.depth ? load_once(rows[r] + k + i * 256) : make_uint4(0, 0, 0, 0);
+  };
+  load(first);
+  wait_for_kernels_ahead();
+
+  const int own = group * (p.gated ? 1 : Rows) + lane;  // the output that this lane writes, if it does
+  const bool writes = slice == 0 && lane < (p.gated ? 1 : Rows) && own < p.outputs;
+  const float residual = writes && p.residual ? read(static_cast<const T*>(p.residual)[own]) : 0.0f;
+
+  const T* const x = static_cast<const T*>(p.x);
+  const T* const norm = static_cast<const T*>(p.norm);
+  float sums[Rows + 1] = {};  // the last: of squares
+  for (int k = first; k - lane * 8 < p.depth; k += warps.output * (Parts * 256)) {
+    if (k != first) load(k);
+#pragma unroll
+    for (int i = 0; i < Parts; ++i) {
+      const int at = k + i * 256;
+      Eight<T> values(load_pack_if(at < p.depth, x + at));
+      if constexpr (normed) {
+        const Eight<T> weight(load_pack_if(at < p.depth, norm + at));
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+          sums[Rows] = fmaf(values.at[j], values.at[j], sums[Rows]);
+          values.at[j] *= weight.at[j];
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < Rows; ++r) {
+        const Eight<T> row(matrix[r][i]);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) sums[r] = fmaf(row.at[j], values.at[j], sums[r]);
+      }
+    }
+  }
+
+#pragma unroll
+  for (int r = 0; r < (normed ? Rows + 1 : Rows); ++r)
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) sums[r] += __shfl_xor_sync(~0u, sums[r], step);
+  if (warps.output > 1) {
+    if (lane == 0)
+#pragma unroll
+      for (int r = 0; r <= Rows; ++r) partial[warp][r] = sums[r];
+    __syncthreads();
+    if (slice == 0)
+#pragma unroll
+      for (int r = 0; r <= Rows; ++r)
+        for (int w = 1; w < warps.output; ++w) sums[r] += partial[warp + w][r];
+  }
+  if (!writes) return;
+  const float scale = normed ? inverse_rms(p, sums[Rows]) : 1.0f;
+  float result = 0;
+  if (Rows == 2 && p.gated) {
+    result = gated(sums[0] * scale + MatrixRow(p, own, 0).bias<T>(p),
+                   sums[Rows - 1] * scale + MatrixRow(p, own, 1).bias<T>(p));
+  } else {
+#pragma unroll
+    for (int r = 0; r < Rows; ++r)
+      if (r == lane) result = sums[r] * scale;
+    result += MatrixRow(p, own, 0).bias<T>(p);
+  }
+  static_cast<T*>(p.out)[own] = written<T>(result + residual);
+}
+
+template <typename T, int Rows, int Parts>
+void launch(const ThinLinearProblem& p, int of_output, cudaStream_t stream) {
+  const WarpsOf warps{std::max(4, of_output), of_output};
+  const int groups = p.gated ? p.outputs : (p.outputs + Rows - 1) / Rows;
+  const int of_block = warps.block / warps.output;
+  const auto kernel = [&] {
+    if constexpr (same_type<T, Bf16>)
+      if (p.norm) return multiply_one<T, Rows, Parts, true>;
+    return multiply_one<T, Rows, Parts, false>;
+  }();
+  launch_dependent(kernel,
+                   {.blocks = static_cast<unsigned>((groups + of_block - 1) / of_block),
+                    .threads = static_cast<unsigned>(warps.block) * 32,
+                    .stream = stream},
+                   "a linear layer of one row", p, warps);
+}
+
+}  // namespace
+
+
+void launch_thin_linear_of_one(DType dtype, const ThinLinearProblem& p, cudaStream_t stream) {
+  visit_half(dtype, [&]<typename T>() {
+    const int pieces = (p.depth + 1023) / 1024;
+    const int of_output = pieces <= 1 ? 1 : pieces <= 2 ? 2 : 4;
+    if (p.gated || p.outputs >= 4096)
+      launch<T, 2, 4>(p, of_output, stream);
+    else
+      launch<T, 1, 4>(p, of_output, stream);
+  });
+}
+
+}  // namespace wick::cuda

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "backend/backend.h"
+#include "optimize/pass.h"
+
+namespace wick::test {
+
+/// The CPU's backend as if it had kernels for some more ops: what a pass makes of a graph where a backend
+/// does.
+class BackendWith final : public Backend {
+ public:
+  explicit BackendWith(std::vector<std::string_view> ops) {
+    for (std::string_view op : ops) entries_.push_back({.op = op, .prepare = nullptr});
+  }
+  PassContext context() const { return {*this, false}; }
+
+  std::string_view name() const override { return "test"; }
+  const KernelEntry* find(const Op& op) const override {
+    for (const KernelEntry& entry : entries_)
+      if (entry.op == op.name) return &entry;
+    return cpu_backend().find(op);
+  }
+  bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const override {
+    return cpu_backend().can_group(op, inputs, output);
+  }
+  std::shared_ptr<Storage> allocate(std::size_t bytes) const override {
+    return cpu_backend().allocate(bytes);
+  }
+  void upload(const void* host, std::byte* to, std::size_t bytes) const override {
+    cpu_backend().upload(host, to, bytes);
+  }
+  void download(const std::byte* from, void* host, std::size_t bytes) const override {
+    cpu_backend().download(from, host, bytes);
+  }
+  std::unique_ptr<Program> make_program(std::span<const Step> steps) const override {
+    return cpu_backend().make_program(steps);
+  }
+  MemoryUse memory_use() const override { return cpu_backend().memory_use(); }
+  void reset_peak() const override { cpu_backend().reset_peak(); }
+  void release_kept_memory() const override { cpu_backend().release_kept_memory(); }
+
+ private:
+  std::vector<KernelEntry> entries_;
+};
+
+}  // namespace wick::test
