@@ -37,6 +37,11 @@ bool may_be_left_over(const ModelConfig& config, const std::string& name) {
   return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
 }
 
+/// A number in each element's own memory, as a file would bring it (`full` is a view of one number).
+Tensor filled(const Shape& shape, float value) {
+  return Tensor::from(std::vector<float>(static_cast<std::size_t>(shape.elements()), value), shape);
+}
+
 }  // namespace
 
 struct Model::RopeTables {
@@ -118,8 +123,8 @@ Model Model::random(const ModelConfig& config, std::uint64_t seed, DType dtype, 
       case ParameterSpec::Kind::linear:
         value = random_normal(random_key(seed, stream).to(device), spec.shape) * config.initializer_range;
         break;
-      case ParameterSpec::Kind::bias: value = zeros(spec.shape); break;
-      case ParameterSpec::Kind::norm: value = ones(spec.shape); break;
+      case ParameterSpec::Kind::bias: value = filled(spec.shape, 0); break;
+      case ParameterSpec::Kind::norm: value = filled(spec.shape, 1); break;
     }
     ++stream;
     model.parameters_[spec.name] = cast(value, dtype);
