@@ -33,8 +33,8 @@ __global__ void start_rows(RunningSoftmax* states, long long rows) {
 }
 
 /// A block a row.
-template <typename T>
-__global__ void __launch_bounds__(block_threads)
+template <typename T, typename Row>
+__global__ void __launch_bounds__(most_row_threads)
     add_classes(const ClassChunk chunk, RunningSoftmax* states, bool sums_logits, T* weights, float* gradient,
                 long long d, const FaultReport report) {
   const long long row = blockIdx.x;
@@ -44,25 +44,30 @@ __global__ void __launch_bounds__(block_threads)
   const long long target = target_of(chunk, row);
   if (target >= chunk.first && target < chunk.first + chunk.count)
     state.at_target = logits[target - chunk.first];
+  Row values(logits, static_cast<int>(chunk.count));
   float largest = state.largest;
   double sum_of_logits = 0;
-  for (long long i = threadIdx.x; i < chunk.count; i += block_threads) {
-    largest = fmaxf(largest, logits[i]);
-    if (sums_logits) sum_of_logits += logits[i];
-  }
+  values.each([&](float logit) {
+    largest = fmaxf(largest, logit);
+    if (sums_logits) sum_of_logits += logit;
+  });
   largest = block_max(largest);
   if (sums_logits) state.logits += block_sum(sum_of_logits);
   const float center = largest == -infinity<float>() ? 0.0f : largest;  // only -infinity so far
   float sum = 0;
-  for (long long i = threadIdx.x; i < chunk.count; i += block_threads) {
-    const float weight = expf(logits[i] - center);
+  const auto weight_of = [&](float logit) {
+    const float weight = expf(logit - center);
     sum += weight;
-    if (weights) weights[row * chunk.count + i] = written<T>(weight);
-  }
+    return weight;
+  };
+  if (weights)
+    values.write(weights + row * chunk.count, weight_of);
+  else
+    values.each([&](float logit) { weight_of(logit); });
   const float shrink = expf(state.largest - center);
   sum = block_sum(sum);
   if (gradient && largest != state.largest)
-    for (long long i = threadIdx.x; i < d; i += block_threads) gradient[row * d + i] *= shrink;
+    for (long long i = threadIdx.x; i < d; i += blockDim.x) gradient[row * d + i] *= shrink;
   if (threadIdx.x != 0) return;
   state.sum = state.sum * shrink + sum;
   state.largest = largest;
@@ -164,8 +169,11 @@ void launch_start_rows(RunningSoftmax* states, std::int64_t rows) {
 
 void launch_add_classes(const ClassChunk& chunk, RunningSoftmax* states, bool sums_logits, void* weights,
                         DType dtype, float* gradient, std::int64_t d) {
+  const auto launch = RowLaunch::of<float>(chunk.rows, chunk.count, is_aligned_16(chunk.logits));
   visit_narrow(dtype, [&]<typename T>() {
-    add_classes<<<static_cast<unsigned>(chunk.rows), block_threads, 0, current_launch().stream>>>(
+    const auto kernel =
+        launch.in_registers ? add_classes<T, RegisterRow<float>> : add_classes<T, MemoryRow<float>>;
+    kernel<<<static_cast<unsigned>(chunk.rows), launch.threads, 0, current_launch().stream>>>(
         chunk, states, sums_logits, static_cast<T*>(weights), gradient, d, FaultReport::here());
   });
   check_launch("add_classes");

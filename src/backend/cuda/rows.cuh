@@ -73,8 +73,8 @@ class RegisterRow {
   }
 
   /// out[place] = f(value, parameters...)
-  template <typename F, typename... P>
-  __device__ void write(T* out, const F& f, const P*... parameters) {
+  template <typename To, typename F, typename... P>
+  __device__ void write(To* out, const F& f, const P*... parameters) {
 #pragma unroll
     for (int p = 0; p < row_packs; ++p)
       if (place(p) < n_) write_pack(out + place(p), p, f, loaded(parameters, place(p))...);
@@ -93,11 +93,11 @@ class RegisterRow {
 #pragma unroll
     for (int j = 0; j < width; ++j) f(values_[p][j], read(packs.at[j])...);
   }
-  template <typename F, typename... Packs>
-  __device__ void write_pack(T* out, int p, const F& f, const Packs&... packs) {
-    Pack<T, width> made;
+  template <typename To, typename F, typename... Packs>
+  __device__ void write_pack(To* out, int p, const F& f, const Packs&... packs) {
+    Pack<To, width> made;
 #pragma unroll
-    for (int j = 0; j < width; ++j) made.at[j] = written<T>(f(values_[p][j], read(packs.at[j])...));
+    for (int j = 0; j < width; ++j) made.at[j] = written<To>(f(values_[p][j], read(packs.at[j])...));
     store_pack(out, made);
   }
 
@@ -119,10 +119,10 @@ class MemoryRow {
       f(value, (parameters ? read(parameters[i]) : 0.0f)...);
     }
   }
-  template <typename F, typename... P>
-  __device__ void write(T* out, const F& f, const P*... parameters) {
+  template <typename To, typename F, typename... P>
+  __device__ void write(To* out, const F& f, const P*... parameters) {
     for (int i = static_cast<int>(threadIdx.x); i < n_; i += static_cast<int>(blockDim.x))
-      out[i] = written<T>(f(read(x_[i]), (parameters ? read(parameters[i]) : 0.0f)...));
+      out[i] = written<To>(f(read(x_[i]), (parameters ? read(parameters[i]) : 0.0f)...));
   }
 
  private:
