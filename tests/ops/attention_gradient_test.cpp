@@ -73,10 +73,11 @@ struct Sizes {
 };
 
 std::vector<Sizes> sizes() {
-  return {{{1, 1, 1, 8}, {1, 1, 1, 8}},       {{2, 4, 7, 16}, {2, 2, 7, 16}},
-          {{1, 2, 33, 20}, {1, 1, 65, 20}},   {{1, 6, 65, 24}, {1, 2, 130, 24}},
-          {{1, 2, 130, 64}, {1, 1, 130, 64}}, {{3, 2, 65, 3}, {3, 2, 33, 3}},
-          {{1, 3, 66, 128}, {1, 1, 90, 128}}, {{1, 2, 70, 72}, {1, 2, 70, 72}}};
+  return {{{1, 1, 1, 8}, {1, 1, 1, 8}},         {{2, 4, 7, 16}, {2, 2, 7, 16}},
+          {{1, 2, 33, 20}, {1, 1, 65, 20}},     {{1, 6, 65, 24}, {1, 2, 130, 24}},
+          {{1, 2, 130, 64}, {1, 1, 130, 64}},   {{3, 2, 65, 3}, {3, 2, 33, 3}},
+          {{1, 3, 66, 128}, {1, 1, 90, 128}},   {{1, 2, 70, 72}, {1, 2, 70, 72}},
+          {{2, 6, 130, 128}, {2, 2, 193, 128}}, {{1, 14, 200, 64}, {1, 2, 200, 64}}};
 }
 
 Qkv draw_inputs(const Sizes& s, DType dtype) {
@@ -93,14 +94,15 @@ TEST(AttentionGradient, EqualsTheDecompositionInF64) {
 
 TEST(AttentionGradient, ReadsViewsInPlace) {
   // Heads of one projection to q, k and v: [batch, length, heads, d], sliced and permuted.
-  for (DType dtype : {DType::f32, DType::bf16}) {
-    const Tensor qkv = make_tensor(draw({2, 70, 8, 24}, 5, dtype), dtype);
-    const auto part = [&](std::int64_t first, std::int64_t last) {
-      return permute(slice(qkv, 2, first, last), {0, 2, 1, 3});
-    };
-    for (const Variant& variant : variants(70, 70))
-      expect_as_in_f64({part(0, 4), part(4, 6), part(6, 8)}, variant, "views");
-  }
+  for (DType dtype : {DType::f32, DType::bf16})
+    for (std::int64_t d : {24, 64}) {
+      const Tensor qkv = make_tensor(draw({2, 70, 8, d}, 5, dtype), dtype);
+      const auto part = [&](std::int64_t first, std::int64_t last) {
+        return permute(slice(qkv, 2, first, last), {0, 2, 1, 3});
+      };
+      for (const Variant& variant : variants(70, 70))
+        expect_as_in_f64({part(0, 4), part(4, 6), part(6, 8)}, variant, "views");
+    }
 }
 
 TEST(AttentionGradient, IsSharedAmongThreadsAndRepeatsItsBits) {

@@ -248,6 +248,21 @@ TEST(Attention, KeepsNan) {
       EXPECT_TRUE(std::isnan(y)) << m;
 }
 
+TEST(Attention, IgnoresWhatLiesBehindTheVisibleKeys) {
+  // A cache holds anything there.
+  for (std::int64_t d : {64, 128}) {
+    const Qkv x = draw({1, 2, 70, d}, {1, 1, 70, d}, DType::bf16);
+    const auto lengthened = [&](const Array& rows) {
+      const Tensor nothing = full({1, 1, 80, d}, std::numeric_limits<double>::quiet_NaN(), DType::bf16);
+      return concat({make_tensor(rows, DType::bf16), nothing}, 2);
+    };
+    const Tensor out = attention(make_tensor(x.q, DType::bf16), lengthened(x.k), lengthened(x.v),
+                                 {.causal = true}, {}, Tensor::scalar<std::int64_t>(0));
+    expect_close(out, attend(x.q, x.k, x.v, default_scale(x.q), by_position(true, 0, 0)),
+                 average_tolerance(DType::bf16), "NaN behind");
+  }
+}
+
 TEST(Attention, WithoutKeysGivesZeros) {
   const std::vector<float> out =
       attention(ones({1, 2, 3, 4}), zeros({1, 2, 0, 4}), zeros({1, 2, 0, 4})).to_vector<float>();

@@ -2,6 +2,7 @@
 #include "backend/cuda/attention_tiles.cuh"
 #include "backend/cuda/check.h"
 #include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/hopper/attention.h"
 
 // Attention of 16-bit floats by tensor cores, tile by tile with a running softmax (Milakov and Gimelshein
 // 2018, https://arxiv.org/abs/1805.02867; Dao et al. 2022, https://arxiv.org/abs/2205.14135).
@@ -130,6 +131,7 @@ void launch(const AttentionProblem& p, cudaStream_t stream) {
 }  // namespace
 
 void launch_flash_attention(const AttentionProblem& problem, cudaStream_t stream) {
+  if (launch_hopper_attention(problem, stream)) return;
   if (problem.d <= 64)
     launch<64, 64>(problem, stream);
   else if (problem.d <= 128)

@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <type_traits>
 
 #include "backend/cuda/attention.cuh"
 #include "backend/cuda/attention_tiles.cuh"
 #include "backend/cuda/check.h"
 #include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/hopper/attention_gradient.h"
 
 // The gradient of attention of 16-bit floats by tensor cores. The softmax is computed again, tile by tile, in
 // place of being kept (Dao et al. 2022, https://arxiv.org/abs/2205.14135); the gradient of q is summed by
@@ -14,13 +16,6 @@ namespace {
 constexpr int warps = 4;
 constexpr int threads = warps * 32;
 constexpr int block_rows = warps * 16;
-
-template <typename T>
-__device__ inline float2 unpack(std::uint32_t pair) {
-  const auto low = static_cast<std::uint16_t>(pair);
-  const auto high = static_cast<std::uint16_t>(pair >> 16);
-  return {read(T{low}), read(T{high})};
-}
 
 /// A block computes the gradient of 64 queries of one head, a warp of 16 of them, as the forward pass
 /// computes its output, and leaves the statistics of their softmax.
@@ -179,8 +174,9 @@ __global__ void __launch_bounds__(threads)
   const std::int64_t block_end = block_first + block_rows < p.n ? block_first + block_rows : p.n;
   const std::int64_t key = block_first + warp_row + group;  // and that + 8
   const std::int64_t first = first_position(p);
-  const std::int64_t heads = p.heads / p.kv_heads / parts;
-  const std::int64_t first_head = (at.head * parts + part) * heads;
+  const std::int64_t sharing = p.heads / p.kv_heads;
+  const std::int64_t first_head = at.head * sharing + part * sharing / parts;
+  const std::int64_t heads = at.head * sharing + (part + 1) * sharing / parts - first_head;
   const std::int64_t tiles = (p.m + Queries - 1) / Queries;
   const RowStatistics<float> statistics(g);
 
@@ -311,6 +307,16 @@ void launch(void (*kernel)(Arguments...), std::int64_t blocks, std::size_t share
   check_launch("the gradient of attention");
 }
 
+template <typename T>
+void sum_key_gradient_parts(const AttentionGradientProblem& g, std::int64_t parts, cudaStream_t stream) {
+  const AttentionProblem& p = g.forward;
+  if (parts == 1) return;
+  const std::int64_t count = 2 * p.batch * p.kv_heads * p.n * p.d;
+  sum_parts<<<static_cast<unsigned>((count + 255) / 256), 256, 0, stream>>>(
+      g.partial, static_cast<T*>(g.k_gradient), count, parts);  // v's lies behind
+  check_launch("the gradient of attention");
+}
+
 std::int64_t blocks_of(std::int64_t rows) { return (rows + block_rows - 1) / block_rows; }
 
 /// Rows: keys of a tile for the gradient of q, queries of a tile for those of k and v.
@@ -322,11 +328,7 @@ void launch_all(const AttentionGradientProblem& g, cudaStream_t stream) {
   const std::int64_t parts = flash_gradient_parts(p);
   launch(flash_key_gradient<T, Width, Rows, masked>, p.batch * p.kv_heads * blocks_of(p.n) * parts,
          sizeof(KeyGradientMemory<Rows, Width>), stream, g, parts);
-  if (parts == 1) return;
-  const std::int64_t count = 2 * p.batch * p.kv_heads * p.n * p.d;
-  sum_parts<<<static_cast<unsigned>((count + 255) / 256), 256, 0, stream>>>(
-      g.partial, static_cast<T*>(g.k_gradient), count, parts);  // v's lies behind
-  check_launch("the gradient of attention");
+  sum_key_gradient_parts<T>(g, parts, stream);
 }
 
 template <int Width, int Rows>
@@ -340,12 +342,14 @@ void launch_width(const AttentionGradientProblem& g, cudaStream_t stream) {
 }  // namespace
 
 std::int64_t flash_gradient_parts(const AttentionProblem& p) {
-  constexpr std::int64_t enough_blocks = 256;
-  const bool enough = p.batch * p.kv_heads * blocks_of(p.n) >= enough_blocks;
-  return enough ? 1 : p.heads / p.kv_heads;
+  const std::int64_t enough_blocks = p.d <= 64 ? 896 : 512;  // some of which are long, at once or in turn
+  const std::int64_t blocks = p.batch * p.kv_heads * blocks_of(p.n);
+  return std::min(p.heads / p.kv_heads, (enough_blocks + blocks - 1) / blocks);
 }
 
 void launch_flash_attention_gradient(const AttentionGradientProblem& problem, cudaStream_t stream) {
+  if (launch_hopper_attention_gradient(problem, flash_gradient_parts(problem.forward), stream))
+    return sum_key_gradient_parts<Bf16>(problem, flash_gradient_parts(problem.forward), stream);
   if (problem.forward.d <= 64)
     launch_width<64, 64>(problem, stream);
   else

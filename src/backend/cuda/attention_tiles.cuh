@@ -7,6 +7,14 @@
 // Tiles of rows of 16-bit floats in shared memory, and the products with them.
 namespace wick::cuda {
 
+/// A pair of 16-bit floats.
+template <typename T>
+__device__ inline float2 unpack(std::uint32_t pair) {
+  const auto low = static_cast<std::uint16_t>(pair);
+  const auto high = static_cast<std::uint16_t>(pair >> 16);
+  return {read(T{low}), read(T{high})};
+}
+
 /// Rows of Width elements, with a gap behind each so that neighbours lie in other banks.
 template <int Rows, int Width>
 struct SharedTile {

@@ -56,6 +56,15 @@ __device__ inline void load_box(void* to, const CUtensorMap& map, int column, in
       "l"(&map), "r"(shared_address(&done)), "r"(column), "r"(row)
       : "memory");
 }
+/// The same for a tensor [batch, head, row, column].
+__device__ inline void load_box(void* to, const CUtensorMap& map, int column, int row, int head, int batch,
+                                Barrier& done) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, "
+      "%6}], [%2];" ::"r"(shared_address(to)),
+      "l"(&map), "r"(shared_address(&done)), "r"(column), "r"(row), "r"(head), "r"(batch)
+      : "memory");
+}
 /// Starts the copy of a box from shared memory; what lies outside of the matrix is left out.
 __device__ inline void store_box(const CUtensorMap& map, const void* from, int column, int row) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(&map),
@@ -134,10 +143,10 @@ __device__ inline void wait_products() {
       "+f"(d[77]), "+f"(d[78]), "+f"(d[79]), "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), \
       "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]), "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), \
       "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95])
-#define WICK_NAMES_112                                                                           \
-  WICK_NAMES_96                                                                                  \
-      ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, " \
-      "%111"
+#define WICK_NAMES_112                                                                       \
+  WICK_NAMES_96                                                                              \
+  ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, " \
+  "%111"
 #define WICK_SUMS_112(d)                                                                                \
   WICK_SUMS_96(d), "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]),      \
       "+f"(d[102]), "+f"(d[103]), "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), \
@@ -169,6 +178,21 @@ __device__ inline void multiply(float (&d)[N / 2], std::uint64_t left, std::uint
   WICK_PRODUCT(192, 96, 96, 97, 98, 99);
   WICK_PRODUCT(224, 112, 112, 113, 114, 115);
   WICK_PRODUCT(256, 128, 128, 129, 130, 131);
+}
+
+#define WICK_PRODUCT_OF_REGISTERS(columns, count, a0, a1, a2, a3, b)                                 \
+  if constexpr (N == columns)                                                                        \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" WICK_NAMES_##count \
+               "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #b ", 1, 1, 1, 1;"                   \
+               : WICK_SUMS_##count(d)                                                                \
+               : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right))
+
+/// d [64, N] += left [64, 16] right [16, N]; the left's 16 rows of each warp in registers, as LeftTile has
+/// them, the right's rows are rows in shared memory.
+template <int N>
+__device__ inline void multiply(float (&d)[N / 2], const std::uint32_t (&left)[4], std::uint64_t right) {
+  WICK_PRODUCT_OF_REGISTERS(64, 32, 32, 33, 34, 35, 36);
+  WICK_PRODUCT_OF_REGISTERS(128, 64, 64, 65, 66, 67, 68);
 }
 
 }  // namespace wick::cuda::hopper

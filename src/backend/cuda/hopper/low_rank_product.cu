@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 #include "backend/cuda/check.h"
 #include "backend/cuda/gpu.h"
@@ -359,11 +359,11 @@ void launch(const LowRankProduct& p, cudaStream_t stream) {
                static_cast<int>(p.rank),
                ceil_div(p.rows, Tile::rows),
                ceil_div(p.columns, Tile::columns)};
-  const CUtensorMap left = tensor_map({p.x, p.rows, p.depth, Tile::rows, depth_block});
-  const CUtensorMap right = Tile::by_depth
-                                ? tensor_map({p.weight, p.depth, p.columns, depth_block, 64})
-                                : tensor_map({p.weight, p.columns, p.depth, Tile::columns, depth_block});
-  const CUtensorMap out = tensor_map({p.out, p.rows, p.columns, 64, store_columns});
+  const CUtensorMap left = tensor_map(BoxedMatrix{p.x, p.rows, p.depth, Tile::rows, depth_block});
+  const CUtensorMap right =
+      Tile::by_depth ? tensor_map(BoxedMatrix{p.weight, p.depth, p.columns, depth_block, 64})
+                     : tensor_map(BoxedMatrix{p.weight, p.columns, p.depth, Tile::columns, depth_block});
+  const CUtensorMap out = tensor_map(BoxedMatrix{p.out, p.rows, p.columns, 64, store_columns});
   const auto kernel = multiply_with_factors<Tile>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes),
         "asking for shared memory");

@@ -19,4 +19,15 @@ struct BoxedMatrix {
 
 CUtensorMap tensor_map(const BoxedMatrix& matrix);
 
+/// The same for a bf16 tensor [batch, heads, rows, columns] whose boxes are rows of 64 columns of one head.
+/// Columns lie together; the other distances, in elements, are multiples of 8 and not 0.
+struct BoxedHeads {
+  const void* data;
+  std::int64_t batch, heads, rows, columns;
+  std::int64_t batch_step, head_step, row_step;
+  int box_rows;
+};
+
+CUtensorMap tensor_map(const BoxedHeads& heads);
+
 }  // namespace wick::cuda

@@ -1,0 +1,357 @@
+#include "backend/cuda/check.h"
+#include "backend/cuda/hopper/attention_gradient.h"
+#include "backend/cuda/hopper/attention_tiles.cuh"
+
+// The gradient of attention as in attention_flash_gradient.cu, by products of 64 rows whose operands the copy
+// engine brings. Several blocks on a multiprocessor hide each other's waits.
+namespace wick::cuda {
+namespace {
+
+using namespace hopper;
+
+struct Maps {
+  CUtensorMap q, k, v, grad;
+};
+
+template <int Width>
+struct QueryMemory {
+  HeadRows<Width> q;
+  HeadRows<Width> grad;
+  HeadRows<Width> keys[2];
+  HeadRows<Width> values[2];
+  Barrier own;
+  Barrier full[2];
+};
+
+/// A block computes the gradient of 64 queries of one head, and leaves the statistics of their softmax.
+template <int Width>
+__global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
+    query_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g) {
+  extern __shared__ unsigned char raw[];
+  auto& memory = aligned_memory<QueryMemory<Width>>(raw);
+  const AttentionProblem& p = g.forward;
+  const int pair = static_cast<int>(threadIdx.x) % 4 * 2;
+  const HeadTile at(blockIdx.x, p.batch, p.heads, (p.m + tile_rows - 1) / tile_rows);
+  const std::int64_t kv_head = at.head / (p.heads / p.kv_heads);
+  const std::int64_t block_first = at.tile * tile_rows;
+  const std::int64_t block_last = block_first + tile_rows < p.m ? block_first + tile_rows - 1 : p.m - 1;
+  const std::int64_t first = first_position(p);
+  const Range all{keys_of(p, first, block_first).begin, keys_of(p, first, block_last).end};
+  const std::int64_t query =
+      block_first + static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
+  const std::int64_t queries[2] = {query, query + 8};
+  const Range seen[2] = {keys_of(p, first, query), keys_of(p, first, query + 8)};
+  const Range common{keys_of(p, first, block_last).begin, keys_of(p, first, block_first).end};
+  const float scale = static_cast<float>(p.scale) * log2_e;
+
+  const auto load = [&](int key, int stage) {
+    memory.full[stage].arrive_expecting(2 * HeadRows<Width>::bytes);
+    memory.keys[stage].load(maps.k, key, kv_head, at.batch, memory.full[stage]);
+    memory.values[stage].load(maps.v, key, kv_head, at.batch, memory.full[stage]);
+  };
+  if (threadIdx.x == 0) {
+    memory.own.init(1);
+    memory.full[0].init(1);
+    memory.full[1].init(1);
+    fence_for_async();
+    memory.own.arrive_expecting(2 * HeadRows<Width>::bytes);
+    memory.q.load(maps.q, block_first, at.head, at.batch, memory.own);
+    memory.grad.load(maps.grad, block_first, at.head, at.batch, memory.own);
+    if (all.begin < all.end) load(all.begin, 0);
+  }
+  float product[2] = {0, 0};
+  {
+    LeftTile out[Width / 16];
+    LeftTile grad[Width / 16];
+    load_left(grad, row_of<Bf16>(g.grad, g.grad_steps, at.batch, at.head, 0), g.grad_steps.position, query,
+              p.m, p.d);
+    load_left(out, row_of<Bf16>(g.out, g.out_steps, at.batch, at.head, 0), g.out_steps.position, query, p.m,
+              p.d);
+#pragma unroll
+    for (int c = 0; c < Width / 16; ++c)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float2 a = unpack<Bf16>(grad[c].x[i]);
+        const float2 b = unpack<Bf16>(out[c].x[i]);
+        product[i % 2] += a.x * b.x + a.y * b.y;
+      }
+  }
+  product[0] = row_sum(product[0]);
+  product[1] = row_sum(product[1]);
+  __syncthreads();
+  memory.own.wait(0);
+
+  float sums[Width / 2] = {};
+  float largest[2] = {-INFINITY, -INFINITY};
+  float total[2] = {0, 0};
+  int stage = 0;
+  int parity = 0;
+  for (int key = all.begin; key < all.end; key += tile_rows) {
+    if (threadIdx.x == 0 && key + tile_rows < all.end) load(key + tile_rows, stage ^ 1);
+    memory.full[stage].wait(parity);
+    if (key + tile_rows > all.end) memory.keys[stage].clear(all.end - key);
+    float scores[32];
+    float slopes[32];
+    begin_products();
+    multiply_by_rows(scores, memory.q, memory.keys[stage]);
+    multiply_by_rows(slopes, memory.grad, memory.values[stage]);
+    commit_products();
+    wait_products<0>();
+
+#pragma unroll
+    for (float& score : scores) score *= scale;
+    if (!common.holds_tile(key)) {
+#pragma unroll
+      for (int i = 0; i < 32; ++i) {
+        if (seen[i % 4 / 2].holds(key + i / 4 * 8 + pair + i % 2)) continue;
+        scores[i] = -INFINITY;
+        slopes[i] = 0;
+      }
+    }
+    float correction[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      float here = -INFINITY;
+#pragma unroll
+      for (int t = 0; t < 8; ++t) here = fmaxf(here, fmaxf(scores[t * 4 + 2 * h], scores[t * 4 + 2 * h + 1]));
+      const float before = largest[h];
+      largest[h] = fmaxf(before, row_max(here));
+      const float shift = largest[h] == -INFINITY ? 0.0f : largest[h];
+      correction[h] = power_of_2(before - shift);
+      float sum = 0;
+#pragma unroll
+      for (int t = 0; t < 8; ++t)
+#pragma unroll
+        for (int i = t * 4 + 2 * h; i < t * 4 + 2 * h + 2; ++i) {
+          const float weight = power_of_2(scores[i] - shift);
+          sum += weight;
+          scores[i] = weight * (slopes[i] - product[h]);
+        }
+      total[h] = total[h] * correction[h] + sum;
+    }
+    if (__any_sync(~0u, correction[0] != 1 || correction[1] != 1)) {
+#pragma unroll
+      for (int i = 0; i < Width / 2; ++i) sums[i] *= correction[i % 4 / 2];
+    }
+    std::uint32_t left[4][4];
+    round_left(left, scores);
+    begin_products();
+    multiply_by_columns(sums, left, memory.keys[stage]);
+    commit_products();
+    wait_products<0>();
+    __syncthreads();  // nobody reads the stage any more
+    stage ^= 1;
+    if (stage == 0) parity ^= 1;
+  }
+
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const float sum = row_sum(total[h]);
+    if (queries[h] >= p.m) continue;
+    const std::int64_t row = (at.batch * p.heads + at.head) * p.m + queries[h];
+    const float factor = sum == 0 ? 0.0f : static_cast<float>(p.scale) / sum;
+    store_row<Width>(static_cast<Bf16*>(g.q_gradient) + row * Width, sums, h, factor, pair);
+    if (pair == 0) RowStatistics<float>(g).set(row, largest[h], sum, product[h]);
+  }
+}
+
+template <int Width>
+struct KeyMemory {
+  HeadRows<Width> keys;
+  HeadRows<Width> values;
+  HeadRows<Width> queries[2];
+  HeadRows<Width> grads[2];
+  float largest[2][tile_rows];
+  float inverse[2][tile_rows];
+  float product[2][tile_rows];
+  Barrier own;
+  Barrier full[2];
+};
+
+/// A block sums the gradients of 64 keys and values over the queries of all heads that read them, or one of
+/// several parts of these heads. Scores are computed transposed, so that they are left operands of what
+/// follows.
+template <int Width>
+__global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
+    key_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g,
+                 const std::int64_t parts) {
+  extern __shared__ unsigned char raw[];
+  auto& memory = aligned_memory<KeyMemory<Width>>(raw);
+  const AttentionProblem& p = g.forward;
+  const int pair = static_cast<int>(threadIdx.x) % 4 * 2;
+  const std::int64_t blocks = (p.n + tile_rows - 1) / tile_rows;
+  const HeadTile at(blockIdx.x / parts, p.batch, p.kv_heads, blocks);
+  const std::int64_t part = blockIdx.x % parts;
+  const std::int64_t block_first = (blocks - 1 - at.tile) * tile_rows;  // early keys have most queries
+  const std::int64_t block_end = block_first + tile_rows < p.n ? block_first + tile_rows : p.n;
+  const std::int64_t key = block_first + static_cast<int>(threadIdx.x) / 32 * 16 +
+                           static_cast<int>(threadIdx.x) % 32 / 4;  // and + 8
+  const std::int64_t first = first_position(p);
+  const std::int64_t sharing = p.heads / p.kv_heads;
+  const std::int64_t first_head = at.head * sharing + part * sharing / parts;
+  const std::int64_t end_head = at.head * sharing + (part + 1) * sharing / parts;
+  const RowStatistics<float> statistics(g);
+
+  // The queries that some key of the block is seen by, those that all are, and those of this thread's keys.
+  const Range some{queries_of(p, first, block_first).begin, queries_of(p, first, block_end - 1).end};
+  const Range common{queries_of(p, first, block_end - 1).begin, queries_of(p, first, block_first).end};
+  const Range seen[2] = {queries_of(p, first, key), queries_of(p, first, key + 8)};
+  const int begin = some.begin / tile_rows * tile_rows;
+  const float scale = static_cast<float>(p.scale) * log2_e;
+
+  struct Tile {
+    std::int64_t head;
+    int query;
+  };
+  const auto next = [&](Tile tile) {
+    tile.query += tile_rows;
+    return tile.query < some.end ? tile : Tile{tile.head + 1, begin};
+  };
+  // Statistics are read an iteration before they are wanted.
+  float largest = 0;
+  float inverse = 0;
+  float of_output = 0;
+  const auto load = [&](const Tile& tile, int stage) {
+    if (tile.head >= end_head) return;
+    if (threadIdx.x == 0) {
+      memory.full[stage].arrive_expecting(2 * HeadRows<Width>::bytes);
+      memory.queries[stage].load(maps.q, tile.query, tile.head, at.batch, memory.full[stage]);
+      memory.grads[stage].load(maps.grad, tile.query, tile.head, at.batch, memory.full[stage]);
+    }
+    const std::int64_t query = tile.query + static_cast<int>(threadIdx.x) % tile_rows;
+    const std::int64_t row = (at.batch * p.heads + tile.head) * p.m + query;
+    const bool inside = query < p.m;
+    largest = inside ? statistics.largest[row] : 0;
+    inverse = inside ? statistics.inverse[row] : 0;
+    of_output = inside ? statistics.product[row] : 0;
+  };
+  const auto keep_statistics = [&](int stage) {
+    if (threadIdx.x >= tile_rows) return;
+    memory.largest[stage][threadIdx.x] = largest;
+    memory.inverse[stage][threadIdx.x] = inverse;
+    memory.product[stage][threadIdx.x] = of_output;
+  };
+
+  if (threadIdx.x == 0) {
+    memory.own.init(1);
+    memory.full[0].init(1);
+    memory.full[1].init(1);
+    fence_for_async();
+    memory.own.arrive_expecting(2 * HeadRows<Width>::bytes);
+    memory.keys.load(maps.k, block_first, at.head, at.batch, memory.own);
+    memory.values.load(maps.v, block_first, at.head, at.batch, memory.own);
+  }
+  Tile tile{some.begin < some.end ? first_head : end_head, begin};
+  load(tile, 0);
+  keep_statistics(0);
+  __syncthreads();
+  memory.own.wait(0);
+
+  float k_sums[Width / 2] = {};
+  float v_sums[Width / 2] = {};
+  int stage = 0;
+  int parity = 0;
+  while (tile.head < end_head) {
+    const Tile after = next(tile);
+    load(after, stage ^ 1);
+    memory.full[stage].wait(parity);
+    float weights[32];
+    float slopes[32];
+    begin_products();
+    multiply_by_rows(weights, memory.keys, memory.queries[stage]);
+    commit_products();
+    multiply_by_rows(slopes, memory.values, memory.grads[stage]);
+    commit_products();
+    wait_products<1>();
+
+#pragma unroll
+    for (float& weight : weights) weight *= scale;
+    if (!common.holds_tile(tile.query)) {
+#pragma unroll
+      for (int i = 0; i < 32; ++i)
+        if (!seen[i % 4 / 2].holds(tile.query + i / 4 * 8 + pair + i % 2)) weights[i] = -INFINITY;
+    }
+#pragma unroll
+    for (int t = 0; t < 8; ++t) {
+      const auto most = *reinterpret_cast<const float2*>(&memory.largest[stage][t * 8 + pair]);
+      const auto part_of = *reinterpret_cast<const float2*>(&memory.inverse[stage][t * 8 + pair]);
+#pragma unroll
+      for (int i = t * 4; i < t * 4 + 4; ++i)
+        weights[i] = power_of_2(weights[i] - (i % 2 ? most.y : most.x)) * (i % 2 ? part_of.y : part_of.x);
+    }
+    std::uint32_t left[4][4];
+    round_left(left, weights);
+    wait_products<0>();
+    begin_products();
+    multiply_by_columns(v_sums, left, memory.grads[stage]);
+    commit_products();
+#pragma unroll
+    for (int t = 0; t < 8; ++t) {
+      const auto part_of = *reinterpret_cast<const float2*>(&memory.product[stage][t * 8 + pair]);
+#pragma unroll
+      for (int i = t * 4; i < t * 4 + 4; ++i)
+        slopes[i] = weights[i] == 0 ? 0.0f : weights[i] * (slopes[i] - (i % 2 ? part_of.y : part_of.x));
+    }
+    std::uint32_t left_slopes[4][4];
+    round_left(left_slopes, slopes);
+    begin_products();
+    multiply_by_columns(k_sums, left_slopes, memory.queries[stage]);
+    commit_products();
+    keep_statistics(stage ^ 1);
+    wait_products<0>();
+    __syncthreads();  // nobody reads the stage any more
+    tile = after;
+    stage ^= 1;
+    if (stage == 0) parity ^= 1;
+  }
+
+  const std::int64_t count = p.batch * p.kv_heads * p.n * Width;
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    if (key + 8 * h >= p.n) continue;
+    const std::int64_t row = ((at.batch * p.kv_heads + at.head) * p.n + key + 8 * h) * Width;
+    const auto scale = static_cast<float>(p.scale);
+    if (parts == 1) {
+      store_row<Width>(static_cast<Bf16*>(g.k_gradient) + row, k_sums, h, scale, pair);
+      store_row<Width>(static_cast<Bf16*>(g.v_gradient) + row, v_sums, h, 1.0f, pair);
+    } else {
+      store_row<Width>(g.partial + part * 2 * count + row, k_sums, h, scale, pair);
+      store_row<Width>(g.partial + (part * 2 + 1) * count + row, v_sums, h, 1.0f, pair);
+    }
+  }
+}
+
+template <int Width>
+void launch_width(const AttentionGradientProblem& g, std::int64_t parts, cudaStream_t stream) {
+  const AttentionProblem& p = g.forward;
+  const Maps maps{map_of(p.q, p.q_steps, p.batch, p.heads, p.m, p.d),
+                  map_of(p.k, p.k_steps, p.batch, p.kv_heads, p.n, p.d),
+                  map_of(p.v, p.v_steps, p.batch, p.kv_heads, p.n, p.d),
+                  map_of(g.grad, g.grad_steps, p.batch, p.heads, p.m, p.d)};
+  const auto tiles = [](std::int64_t rows) { return (rows + tile_rows - 1) / tile_rows; };
+  constexpr int query_bytes = sizeof(QueryMemory<Width>) + 1024;
+  constexpr int key_bytes = sizeof(KeyMemory<Width>) + 1024;
+  check(cudaFuncSetAttribute(query_gradient<Width>, cudaFuncAttributeMaxDynamicSharedMemorySize, query_bytes),
+        "asking for shared memory");
+  check(cudaFuncSetAttribute(key_gradient<Width>, cudaFuncAttributeMaxDynamicSharedMemorySize, key_bytes),
+        "asking for shared memory");
+  query_gradient<Width>
+      <<<static_cast<unsigned>(p.batch * p.heads * tiles(p.m)), threads, query_bytes, stream>>>(maps, g);
+  check_launch("the gradient of attention");
+  key_gradient<Width>
+      <<<static_cast<unsigned>(p.batch * p.kv_heads * tiles(p.n) * parts), threads, key_bytes, stream>>>(
+          maps, g, parts);
+  check_launch("the gradient of attention");
+}
+
+}  // namespace
+
+bool launch_hopper_attention_gradient(const AttentionGradientProblem& g, std::int64_t parts,
+                                      cudaStream_t stream) {
+  const AttentionProblem& p = g.forward;
+  if (!takes(p) || !is_boxed(g.grad, g.grad_steps, p.batch, p.heads, p.m)) return false;
+  p.d == 64 ? launch_width<64>(g, parts, stream) : launch_width<128>(g, parts, stream);
+  return true;
+}
+
+}  // namespace wick::cuda

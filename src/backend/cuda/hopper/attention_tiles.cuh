@@ -1,0 +1,147 @@
+#pragma once
+
+#include "backend/cuda/attention.cuh"
+#include "backend/cuda/attention_tiles.cuh"
+#include "backend/cuda/gpu.h"
+#include "backend/cuda/hopper/instructions.cuh"
+#include "backend/cuda/hopper/tensor_map.h"
+
+// What attention and its gradient share on compute capability 9.0: tiles of 64 rows of one head that the copy
+// engine brings, and products of 64 rows by a group of four warps, which is a block.
+namespace wick::cuda::hopper {
+
+constexpr int threads = 128;
+constexpr int tile_rows = 64;
+constexpr int block_bytes = tile_rows * 128;  // of 64 columns
+
+/// 64 rows of one head, in blocks of 64 columns.
+template <int Width>
+struct HeadRows {
+  static constexpr int bytes = tile_rows * Width * 2;
+  unsigned char data[bytes];
+
+  /// One thread: starts the copy; rows that do not exist become zeros.
+  __device__ void load(const CUtensorMap& map, std::int64_t row, std::int64_t head, std::int64_t batch,
+                       Barrier& done) {
+#pragma unroll
+    for (int i = 0; i < Width / 64; ++i)
+      load_box(data + i * block_bytes, map, i * 64, static_cast<int>(row), static_cast<int>(head),
+               static_cast<int>(batch), done);
+  }
+  /// All threads: rows from `row` on become zeros, whatever memory holds there.
+  __device__ void clear(int row) {
+#pragma unroll
+    for (int block = 0; block < Width / 64; ++block)
+      for (int i = row * 8 + static_cast<int>(threadIdx.x); i < tile_rows * 8; i += threads)
+        *reinterpret_cast<uint4*>(data + block * block_bytes + i * 16) = make_uint4(0, 0, 0, 0);
+    fence_for_async();
+    __syncthreads();
+  }
+  /// Columns [16 i, 16 i + 16) as what is summed over.
+  __device__ std::uint64_t columns(int i) const { return operand(data + i / 4 * block_bytes, 0) + i % 4 * 2; }
+  /// Rows [16 i, 16 i + 16) as what is summed over.
+  __device__ std::uint64_t rows(int i) const { return operand(data, block_bytes) + i * 128; }
+};
+
+/// sums = left right^T
+template <int Width>
+__device__ inline void multiply_by_rows(float (&sums)[32], const HeadRows<Width>& left,
+                                        const HeadRows<Width>& right) {
+#pragma unroll
+  for (int i = 0; i < Width / 16; ++i) multiply<64, false>(sums, left.columns(i), right.columns(i), i > 0);
+}
+
+/// sums += left right, the left one rounded.
+template <int Width>
+__device__ inline void multiply_by_columns(float (&sums)[Width / 2], const std::uint32_t (&left)[4][4],
+                                           const HeadRows<Width>& right) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) multiply<Width>(sums, left[i], right.rows(i));
+}
+
+__device__ inline void round_left(std::uint32_t (&to)[4][4], const float (&sums)[32]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) to[i][j] = pack<Bf16>(sums[i * 8 + j * 2], sums[i * 8 + j * 2 + 1]);
+}
+
+/// A thread's part of one of its two rows, times `scale`.
+template <int Width, typename To>
+__device__ inline void store_row(To* row, const float (&sums)[Width / 2], int h, float scale, int pair) {
+#pragma unroll
+  for (int t = 0; t < Width / 8; ++t) {
+    const float x = sums[t * 4 + 2 * h] * scale;
+    const float y = sums[t * 4 + 2 * h + 1] * scale;
+    if constexpr (same_type<To, float>)
+      *reinterpret_cast<float2*>(row + t * 8 + pair) = make_float2(x, y);
+    else
+      *reinterpret_cast<std::uint32_t*>(row + t * 8 + pair) = pack<Bf16>(x, y);
+  }
+}
+
+/// 2^x; results below the smallest normal number are 0.
+__device__ inline float power_of_2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+constexpr std::int64_t farthest = 1 << 30;  // rows are 32 bits wide here
+
+__device__ inline int clamped(std::int64_t x) {
+  return static_cast<int>(x < -farthest ? -farthest : x > farthest ? farthest : x);
+}
+
+/// Numbers [begin, end) of keys or queries.
+struct Range {
+  int begin;
+  int end;
+  __device__ bool holds(int i) const { return i >= begin && i < end; }
+  __device__ bool holds_tile(int i) const { return i >= begin && i + tile_rows <= end; }
+};
+
+/// The keys that a query sees.
+__device__ inline Range keys_of(const AttentionProblem& p, std::int64_t first, std::int64_t query) {
+  const KeyRange seen = visible_keys(p, first + query);
+  return {clamped(seen.begin), clamped(seen.end)};
+}
+/// The queries that see a key, which is one of p.n.
+__device__ inline Range queries_of(const AttentionProblem& p, std::int64_t first, std::int64_t key) {
+  const std::int64_t begin = p.causal && key > first ? key - first : 0;
+  const std::int64_t end = p.window > 0 ? key + p.window - first : p.m;
+  return {clamped(begin), clamped(end < p.m ? end : p.m)};
+}
+
+template <typename Memory>
+__device__ Memory& aligned_memory(unsigned char* raw) {
+  return *reinterpret_cast<Memory*>(raw + (1024 - shared_address(raw) % 1024) % 1024);
+}
+
+inline CUtensorMap map_of(const void* data, const AttentionSteps& steps, std::int64_t batch,
+                          std::int64_t heads, std::int64_t rows, std::int64_t d) {
+  // A dimension of one element may have any distance.
+  const auto step = [&](std::int64_t size, std::int64_t wanted) { return size == 1 ? d : wanted; };
+  return tensor_map(BoxedHeads{data, batch, heads, rows, d, step(batch, steps.batch), step(heads, steps.head),
+                               step(rows, steps.position), tile_rows});
+}
+
+/// Whether the copy engine can read it.
+inline bool is_boxed(const void* data, const AttentionSteps& steps, std::int64_t batch, std::int64_t heads,
+                     std::int64_t rows) {
+  const auto fits = [](std::int64_t size, std::int64_t step) {
+    return size == 1 || (step > 0 && step % 8 == 0);
+  };
+  return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && steps.d == 1 && fits(batch, steps.batch) &&
+         fits(heads, steps.head) && fits(rows, steps.position);
+}
+
+/// Whether the kernels here take the forward problem.
+inline bool takes(const AttentionProblem& p) {
+  return compute_capability() == 90 && p.dtype == DType::bf16 && !p.mask && (p.d == 64 || p.d == 128) &&
+         p.m < farthest && p.n < farthest && is_boxed(p.q, p.q_steps, p.batch, p.heads, p.m) &&
+         is_boxed(p.k, p.k_steps, p.batch, p.kv_heads, p.n) &&
+         is_boxed(p.v, p.v_steps, p.batch, p.kv_heads, p.n);
+}
+
+}  // namespace wick::cuda::hopper
