@@ -13,14 +13,12 @@ namespace {
 
 // Measured with 48 KB and 2 MB of first- and second-level cache.
 constexpr std::int64_t most_chunk = 320;
-constexpr std::int64_t most_group = 960;
-constexpr std::int64_t most_rows = 512;   // of a block: a panel of b is read once for all of them
+constexpr std::int64_t most_group = 1280;
+constexpr std::int64_t most_rows = 256;   // of a block: a panel of b is read once for all of them
 constexpr std::int64_t most_panels = 16;  // of a block, where sums wait for the next group
 
-/// Copying a pays where more columns than these are computed from it, or where its rows lie a multiple of so
-/// many bytes apart: they share few sets of a cache.
-constexpr std::int64_t columns_worth_a_copy = 1024;
-constexpr std::int64_t aliasing_bytes = 1024;
+/// Rows of a that lie a multiple of so many bytes apart share few sets of a cache: they are copied.
+constexpr std::int64_t aliasing_bytes = 4096;
 
 /// What pays: sums over fewer products are mostly writing. An unpacked b takes time to bring into pairs; of
 /// one that lies row by row, a panel's rows are too far apart.
@@ -28,7 +26,7 @@ constexpr std::int64_t shortest_k = 256;
 constexpr std::int64_t fewest_rows = 128;
 constexpr std::int64_t fewest_columns = 128;
 /// Worth waking a thread.
-constexpr double flops_a_thread = 8e6;
+constexpr double flops_a_thread = 2e7;
 
 constexpr std::int64_t line = 64;  // bytes of a cache
 constexpr auto element = static_cast<std::int64_t>(sizeof(bfloat16));
@@ -58,8 +56,7 @@ AmxMatmul::AmxMatmul(const MatmulProblem& problem, const ProductOptions& options
       panels_(amx_padded(problem.n) / amx_step),
       chunk_(amx_padded(parts_of(k_, parts_of(k_, most_chunk)))),
       group_(most_group / chunk_ * chunk_),
-      reads_a_in_place_(m_ == problem.m && k_ == problem.k && problem.n <= columns_worth_a_copy &&
-                        problem.a.row * element % aliasing_bytes != 0) {
+      reads_a_in_place_(m_ == problem.m && k_ == problem.k && problem.a.row * element % aliasing_bytes != 0) {
   const double flops = 2.0 * static_cast<double>(m_ * k_) * static_cast<double>(panels_ * amx_step);
   const double most = static_cast<double>(omp_get_max_threads());
   threads_ = static_cast<std::int64_t>(std::clamp(flops / flops_a_thread, 1.0, most));

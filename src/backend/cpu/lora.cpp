@@ -11,6 +11,9 @@
 namespace wick {
 namespace {
 
+/// Fewer elements are converted before another thread has woken up.
+constexpr std::int64_t converted_a_thread = 131072;
+
 std::int64_t padded(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /// x [m, k] by a weight [n, k], or [k, n] when `transposed`.
@@ -34,7 +37,7 @@ class Operand {
   }
   const void* read(const void* data, std::byte* scratch) const {
     if (from_ == to_) return data;
-    parallel_rows(count_, 1, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(count_, converted_a_thread, [&](std::int64_t begin, std::int64_t end) {
       narrow_row(to_, static_cast<const float*>(data) + begin,
                  scratch + begin * static_cast<std::int64_t>(size_of(to_)), end - begin);
     });
@@ -109,7 +112,7 @@ class SplitProjectionKernel final : public Kernel {
     const std::int64_t length = transposed_ ? rank_ : k_;
     const std::int64_t step = transposed_ ? 2 * rank_ : k_;
     const std::int64_t to_low = transposed_ ? rank_ : rank_ * k_;
-    parallel_rows(lines, length, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(lines, converted_a_thread / length, [&](std::int64_t begin, std::int64_t end) {
       constexpr std::int64_t most = 256;
       float wide[most];
       for (std::int64_t line = begin; line < end; ++line)

@@ -1,5 +1,8 @@
 #include "backend/cpu/matmul_dnnl.h"
 
+#include <omp.h>
+
+#include <algorithm>
 #include <dnnl.hpp>
 #include <mutex>
 #include <string_view>
@@ -17,6 +20,30 @@ using Desc = dnnl::memory::desc;
 constexpr std::size_t inner_batch_dims = 2;
 /// Rows for which oneDNN is asked what layout of b it prefers.
 constexpr std::int64_t rows_asked_for = 64;
+
+// A thread's share that is worth waking it: some microseconds.
+constexpr double f32_flops_a_thread = 2e6;
+constexpr double bf16_flops_a_thread = 8e6;
+
+int threads_for(const MatmulProblem& p, DType dtype) {
+  const double flops = 2.0 * static_cast<double>(p.batch_count() * p.m) * static_cast<double>(p.n * p.k);
+  const double share = dtype == DType::bf16 ? bf16_flops_a_thread : f32_flops_a_thread;
+  return static_cast<int>(std::clamp(flops / share, 1.0, static_cast<double>(omp_get_max_threads())));
+}
+
+/// Fewer threads for the parallel regions of the calling thread, while this lives.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int threads) : before_(omp_get_max_threads()) {
+    if (threads < before_) omp_set_num_threads(threads);
+  }
+  ~ThreadLimit() { omp_set_num_threads(before_); }
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
 
 const dnnl::engine& cpu_engine() {
   // Never destroyed: workers may outlive static objects.
@@ -138,6 +165,7 @@ struct DnnlMatmul::Parts {
   explicit Parts(Description described) : operands(std::move(described)) {}
 
   Description operands;
+  int threads = 1;
   std::int64_t element = 0;
   std::int64_t c_element = 0;
   dnnl::matmul primitive;
@@ -161,6 +189,8 @@ std::unique_ptr<const MatrixProduct> DnnlMatmul::make(const MatmulProblem& probl
   attributes.set_post_ops(after);
   try {
     auto parts = std::make_unique<Parts>(Description(problem, dtype, options));
+    parts->threads = threads_for(problem, dtype);
+    const ThreadLimit limit(parts->threads);
     parts->element = static_cast<std::int64_t>(size_of(dtype));
     parts->c_element = static_cast<std::int64_t>(size_of(options.c.value_or(dtype)));
     const Description& d = parts->operands;
@@ -198,6 +228,7 @@ void DnnlMatmul::run(const void* a, const void* b, const void* bias, void* c, vo
   const auto at = [](const void* base, std::int64_t elements, std::int64_t size) {
     return const_cast<std::byte*>(static_cast<const std::byte*>(base) + elements * size);
   };
+  const ThreadLimit limit(parts.threads);
   try {
     auto arguments = parts.take_arguments();
     arguments->scratch.set_data_handle(scratch);

@@ -11,7 +11,7 @@ namespace wick {
 
 /// A product whose b is an input of a kernel: it reads b packed where b is a weight and that pays.
 struct WeightProduct {
-  /// `input`: which of the request's is b. No product where DnnlMatmul has none.
+  /// `input`: which of the request's is b. No product where MatrixProduct has none.
   static WeightProduct make(const KernelRequest& request, std::uint32_t input, const MatmulProblem& problem,
                             DType dtype, ProductOptions options = {});
 
