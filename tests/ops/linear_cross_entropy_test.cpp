@@ -107,8 +107,8 @@ void check(const Sizes& size, DType hidden_dtype, DType weight_dtype, double smo
 
 /// Sizes that are not multiples of anything, of one row and one class, and across the boundaries of row
 /// blocks (512) and chunks of classes (512).
-constexpr Sizes sizes[] = {{1, 1, 1},     {1, 2, 3},     {7, 5, 3},      {5, 67, 17},   {3, 2048, 8},
-                           {4, 2049, 16}, {6, 5003, 24}, {1031, 131, 8}, {770, 2100, 4}};
+constexpr Sizes sizes[] = {{1, 1, 1},     {1, 2, 3},     {7, 5, 3},      {5, 67, 17},    {3, 2048, 8},
+                           {4, 2049, 16}, {6, 5003, 24}, {1031, 131, 8}, {770, 2100, 4}, {290, 600, 264}};
 
 TEST(LinearCrossEntropy, MatchesTheDefinitionInF32) {
   for (const Sizes& size : sizes)

@@ -22,6 +22,8 @@ namespace {
 // the classes' weights are read once a block.
 constexpr std::int64_t most_block_rows = 512;
 constexpr std::int64_t most_chunk_classes = 512;
+/// So many rows keep a thread busy while the weights go by.
+constexpr std::int64_t rows_a_thread = 128;
 
 /// A share of a kernel's scratch memory.
 class ScratchLayout {
@@ -48,18 +50,20 @@ struct ProductPair {
 };
 
 /// What the three kernels share: inputs hidden [rows, d], weight [classes, d] and targets [rows]. Rows whose
-/// target is ignored are left out before anything is computed.
+/// target is ignored are left out before anything is computed. Each of `workers` has logits of its own.
 class ChunkedKernel : public Kernel {
  public:
-  explicit ChunkedKernel(const KernelRequest& request)
-      : options_(request.attrs.as<CrossEntropyAttrs>()),
+  ChunkedKernel(const KernelRequest& request, std::int64_t workers)
+      : workers_(workers),
+        options_(request.attrs.as<CrossEntropyAttrs>()),
         dtype_(request.inputs[0].dtype),
         weight_dtype_(request.inputs[1].dtype),
         target_dtype_(request.inputs[2].dtype),
         rows_(request.inputs[2].shape().elements()),
         classes_(request.inputs[1].shape()[0]),
         d_(request.inputs[1].shape()[1]) {
-    const std::int64_t blocks = (rows_ + most_block_rows - 1) / most_block_rows;
+    const std::int64_t least = (rows_ + most_block_rows - 1) / most_block_rows;
+    const std::int64_t blocks = (least + workers - 1) / workers * workers;
     block_ = (rows_ + blocks - 1) / blocks;
     chunk_ = std::min(classes_, most_chunk_classes);
     logits_ = for_chunks([&](std::int64_t n) {
@@ -67,14 +71,16 @@ class ChunkedKernel : public Kernel {
     });
     rows_at_ = scratch_.add(rows_ * static_cast<std::int64_t>(sizeof(std::int64_t)));
     hidden_at_ = scratch_.add(blocks * block_ * d_ * element());
-    logits_at_ = scratch_.add(block_ * chunk_ * float_bytes);
+    logits_at_ = own_.add(block_ * chunk_ * float_bytes);
     // Probabilities in f32 take the place of the logits.
-    weights_at_ = dtype_ == DType::f32 ? logits_at_ : scratch_.add(block_ * chunk_ * element());
-    wide_at_ = weight_dtype_ == dtype_ ? 0 : scratch_.add(chunk_ * d_ * float_bytes);
+    weights_at_ = dtype_ == DType::f32 ? logits_at_ : own_.add(block_ * chunk_ * element());
+    wide_at_ = weight_dtype_ == dtype_ ? 0 : own_.add(chunk_ * d_ * float_bytes);
     require_product_scratch(logits_);
   }
 
-  std::size_t scratch_bytes() const override { return scratch_.size() + product_scratch_; }
+  std::size_t scratch_bytes() const override {
+    return scratch_.size() + static_cast<std::size_t>(workers_) * own_bytes();
+  }
 
  protected:
   static constexpr auto float_bytes = static_cast<std::int64_t>(sizeof(float));
@@ -92,6 +98,7 @@ class ChunkedKernel : public Kernel {
   template <typename F>
   ProductPair for_chunks(const F& problem, bool add = false) const {
     ProductPair pair;
+    const ThreadLimit limit(workers_ > 1 ? 1 : omp_get_max_threads());
     const auto make = [&](std::int64_t classes) {
       auto product = MatrixProduct::make(problem(classes), dtype_, {.c = DType::f32, .accumulate = add});
       if (!product) throw InternalError("linear_cross_entropy: oneDNN has no kernel for a chunk");
@@ -105,9 +112,9 @@ class ChunkedKernel : public Kernel {
     product_scratch_ = std::max(product_scratch_, pair.scratch_bytes());
   }
   void run_product(const ProductPair& pair, std::int64_t classes, const void* a, const void* b, float* c,
-                   std::byte* scratch) const {
+                   std::byte* own) const {
     const MatrixProduct& product = classes == chunk_ ? *pair.whole : *pair.rest;
-    product.run(a, b, nullptr, c, scratch + scratch_.size());
+    product.run(a, b, nullptr, c, own + own_.size());
   }
 
   std::int64_t target(const void* targets, std::int64_t row) const {
@@ -145,20 +152,24 @@ class ChunkedKernel : public Kernel {
   }
 
   /// Rows [first, first + count) of the weight, in hidden's dtype.
-  const void* weight_rows(const void* weight, std::int64_t first, std::int64_t count,
-                          std::byte* scratch) const {
+  const void* weight_rows(const void* weight, std::int64_t first, std::int64_t count, std::byte* own) const {
     const std::int64_t row_bytes = d_ * weight_element();
     const std::byte* rows = static_cast<const std::byte*>(weight) + first * row_bytes;
     if (weight_dtype_ == dtype_) return rows;
-    auto* wide = reinterpret_cast<float*>(scratch + wide_at_);
+    auto* wide = reinterpret_cast<float*>(own + wide_at_);
     parallel_rows(count, d_, [&](std::int64_t begin, std::int64_t end) {
       widen_row(weight_dtype_, rows + begin * row_bytes, wide + begin * d_, (end - begin) * d_);
     });
     return wide;
   }
 
-  float* logits(std::byte* scratch) const { return reinterpret_cast<float*>(scratch + logits_at_); }
-  std::byte* weights(std::byte* scratch) const { return scratch + weights_at_; }
+  std::byte* own(std::byte* scratch, std::int64_t worker) const {
+    return scratch + scratch_.size() + static_cast<std::size_t>(worker) * own_bytes();
+  }
+  float* logits(std::byte* own) const { return reinterpret_cast<float*>(own + logits_at_); }
+  std::byte* weights(std::byte* own) const { return own + weights_at_; }
+
+  std::int64_t workers_;
 
   CrossEntropyAttrs options_;
   DType dtype_;
@@ -167,12 +178,15 @@ class ChunkedKernel : public Kernel {
   std::int64_t rows_;
   std::int64_t classes_;
   std::int64_t d_;
-  std::int64_t block_;  // rows
-  std::int64_t chunk_;  // classes
-  ScratchLayout scratch_;
+  std::int64_t block_;     // rows
+  std::int64_t chunk_;     // classes
+  ScratchLayout scratch_;  // of all
+  ScratchLayout own_;      // of a worker; its products' lies behind
   ProductPair logits_;
 
  private:
+  std::size_t own_bytes() const { return own_.size() + (product_scratch_ + 63) / 64 * 64; }
+
   std::size_t product_scratch_ = 0;
   std::size_t rows_at_;
   std::size_t hidden_at_;
@@ -187,15 +201,16 @@ class ChunkedKernel : public Kernel {
 template <bool parts>
 class LossKernel final : public ChunkedKernel {
  public:
-  explicit LossKernel(const KernelRequest& request) : ChunkedKernel(request) {
-    states_at_ = scratch_.add(block_ * static_cast<std::int64_t>(sizeof(RunningSoftmax)));
+  explicit LossKernel(const KernelRequest& request) : ChunkedKernel(request, workers_for(request)) {
+    losses_at_ = scratch_.add(rows_ * static_cast<std::int64_t>(sizeof(double)));
+    states_at_ = own_.add(block_ * static_cast<std::int64_t>(sizeof(RunningSoftmax)));
     if constexpr (parts) {
       gradient_ = for_chunks(
           [&](std::int64_t n) {
             return MatmulProblem{.m = block_, .n = d_, .k = n, .a = {n, 1}, .b = {d_, 1}, .batch = {}};
           },
           true);
-      gradient_at_ = scratch_.add(block_ * d_ * float_bytes);
+      gradient_at_ = own_.add(block_ * d_ * float_bytes);
       if (options_.label_smoothing > 0) weight_sum_at_ = scratch_.add(d_ * float_bytes);
       require_product_scratch(gradient_);
     }
@@ -210,19 +225,35 @@ class LossKernel final : public ChunkedKernel {
       std::fill_n(out, sizes.size(), 0.0f);
       if (options_.label_smoothing > 0) sum_weights(inputs[1], scratch);
     }
+    auto* losses = reinterpret_cast<double*>(scratch + losses_at_);
+    const std::int64_t blocks = (counted.count + block_ - 1) / block_;
+    parallel_for(workers_, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t worker = begin; worker < end; ++worker)
+        for (std::int64_t block = worker; block < blocks; block += workers_) {
+          const std::int64_t first = block * block_;
+          const std::int64_t used = std::min(block_, counted.count - first);
+          std::byte* own = this->own(scratch, worker);
+          run_block(inputs[1], inputs[2], counted, first, used, own);
+          const auto* states = reinterpret_cast<const RunningSoftmax*>(own + states_at_);
+          for (std::int64_t i = 0; i < used; ++i) losses[first + i] = loss(states[i]);
+          if constexpr (parts)
+            write_parts(inputs[1], inputs[2], counted, first, used, sizes, out, scratch, own);
+        }
+    });
+    // In order, so that the number of threads does not change the sum.
     double total = 0;
-    for (std::int64_t first = 0; first < counted.count; first += block_) {
-      const std::int64_t used = std::min(block_, counted.count - first);
-      run_block(inputs[1], inputs[2], counted, first, used, scratch);
-      const auto* states = reinterpret_cast<const RunningSoftmax*>(scratch + states_at_);
-      // In order, so that the number of threads does not change the sum.
-      for (std::int64_t i = 0; i < used; ++i) total += loss(states[i]);
-      if constexpr (parts) write_parts(inputs[1], inputs[2], counted, first, used, sizes, out, scratch);
-    }
+    for (std::int64_t i = 0; i < counted.count; ++i) total += losses[i];
     out[parts ? sizes.size() - 1 : 0] = static_cast<float>(total);
   }
 
  private:
+  /// Threads have rows of their own where there are enough: logits and what becomes of them then stay in the
+  /// caches of one core.
+  static std::int64_t workers_for(const KernelRequest& request) {
+    const std::int64_t threads = omp_get_max_threads();
+    return request.inputs[2].shape().elements() >= threads * rows_a_thread ? threads : 1;
+  }
+
   double loss(const RunningSoftmax& state) const {
     const double log_norm = static_cast<double>(state.largest) + std::log(static_cast<double>(state.sum));
     const double nll = log_norm - static_cast<double>(state.at_target);
@@ -232,17 +263,17 @@ class LossKernel final : public ChunkedKernel {
   }
 
   void run_block(const void* weight, const void* targets, const Counted& counted, std::int64_t first,
-                 std::int64_t used, std::byte* scratch) const {
-    auto* states = reinterpret_cast<RunningSoftmax*>(scratch + states_at_);
+                 std::int64_t used, std::byte* own) const {
+    auto* states = reinterpret_cast<RunningSoftmax*>(own + states_at_);
     std::fill_n(states, used, RunningSoftmax{-std::numeric_limits<float>::infinity(), 0, 0, 0});
-    float* gradient = parts ? reinterpret_cast<float*>(scratch + gradient_at_) : nullptr;
+    float* gradient = parts ? reinterpret_cast<float*>(own + gradient_at_) : nullptr;
     if constexpr (parts) std::fill_n(gradient, block_ * d_, 0.0f);
-    float* logits = this->logits(scratch);
-    std::byte* weights = this->weights(scratch);
+    float* logits = this->logits(own);
+    std::byte* weights = this->weights(own);
     for (std::int64_t c = 0; c < classes_; c += chunk_) {
       const std::int64_t n = std::min(chunk_, classes_ - c);
-      const void* w = weight_rows(weight, c, n, scratch);
-      run_product(logits_, n, counted.hidden + first * d_ * element(), w, logits, scratch);
+      const void* w = weight_rows(weight, c, n, own);
+      run_product(logits_, n, counted.hidden + first * d_ * element(), w, logits, own);
       parallel_rows(used, n, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
           const std::int64_t t = target(targets, counted.rows[first + i]);
@@ -252,7 +283,7 @@ class LossKernel final : public ChunkedKernel {
                       parts ? gradient + i * d_ : nullptr, d_);
         }
       });
-      if constexpr (parts) run_product(gradient_, n, weights, w, gradient, scratch);
+      if constexpr (parts) run_product(gradient_, n, weights, w, gradient, own);
     }
   }
 
@@ -273,9 +304,10 @@ class LossKernel final : public ChunkedKernel {
 
   /// gradient / sum - (1 - e) w_target - e / classes sum_c w_c, to the rows of hidden that they belong to.
   void write_parts(const void* weight, const void* targets, const Counted& counted, std::int64_t first,
-                   std::int64_t used, const LossParts& sizes, float* out, const std::byte* scratch) const {
-    const auto* states = reinterpret_cast<const RunningSoftmax*>(scratch + states_at_);
-    const auto* gradient = reinterpret_cast<const float*>(scratch + gradient_at_);
+                   std::int64_t used, const LossParts& sizes, float* out, const std::byte* scratch,
+                   const std::byte* own) const {
+    const auto* states = reinterpret_cast<const RunningSoftmax*>(own + states_at_);
+    const auto* gradient = reinterpret_cast<const float*>(own + gradient_at_);
     const auto smoothing = static_cast<float>(options_.label_smoothing);
     parallel_rows(used, d_, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
@@ -294,6 +326,7 @@ class LossKernel final : public ChunkedKernel {
   }
 
   ProductPair gradient_;
+  std::size_t losses_at_;
   std::size_t states_at_;
   std::size_t gradient_at_ = 0;
   std::size_t weight_sum_at_ = 0;
@@ -302,7 +335,7 @@ class LossKernel final : public ChunkedKernel {
 /// grad (softmax - expected)^T hidden, some classes at a time.
 class WeightGradientKernel final : public ChunkedKernel {
  public:
-  explicit WeightGradientKernel(const KernelRequest& request) : ChunkedKernel(request) {
+  explicit WeightGradientKernel(const KernelRequest& request) : ChunkedKernel(request, 1) {
     const auto problem = [&](std::int64_t n) {
       return MatmulProblem{.m = n, .n = d_, .k = block_, .a = {1, n}, .b = {d_, 1}, .batch = {}};
     };
@@ -321,16 +354,17 @@ class WeightGradientKernel final : public ChunkedKernel {
       std::memset(out, 0, static_cast<std::size_t>(classes_ * d_ * weight_element()));
       return;
     }
+    std::byte* own = this->own(scratch, 0);
     for (std::int64_t c = 0; c < classes_; c += chunk_) {
       const std::int64_t n = std::min(chunk_, classes_ - c);
       std::byte* to = out + c * d_ * weight_element();
       float* gradient = reinterpret_cast<float*>(weight_dtype_ == DType::f32 ? to : scratch + gradient_at_);
-      const void* w = weight_rows(inputs[1], c, n, scratch);
+      const void* w = weight_rows(inputs[1], c, n, own);
       for (std::int64_t first = 0; first < counted.count; first += block_) {
         const std::byte* hidden = counted.hidden + first * d_ * element();
-        run_product(logits_, n, hidden, w, logits(scratch), scratch);
-        fill_gradients(inputs, counted, first, c, n, scratch);
-        run_product(first == 0 ? first_ : more_, n, weights(scratch), hidden, gradient, scratch);
+        run_product(logits_, n, hidden, w, logits(own), own);
+        fill_gradients(inputs, counted, first, c, n, own);
+        run_product(first == 0 ? first_ : more_, n, weights(own), hidden, gradient, own);
       }
       if (weight_dtype_ == DType::f32) continue;
       parallel_rows(n, d_, [&](std::int64_t begin, std::int64_t end) {
@@ -343,13 +377,13 @@ class WeightGradientKernel final : public ChunkedKernel {
  private:
   /// Of the logits of one block and chunk; zeros in the rows that fill up the last block.
   void fill_gradients(const void* const* inputs, const Counted& counted, std::int64_t first, std::int64_t c,
-                      std::int64_t n, std::byte* scratch) const {
+                      std::int64_t n, std::byte* own) const {
     const auto* log_norms = static_cast<const float*>(inputs[3]);
     const float grad = *static_cast<const float*>(inputs[4]);
     const auto smoothing = static_cast<float>(options_.label_smoothing);
     const float uniform = smoothing / static_cast<float>(classes_);
-    const float* logits = this->logits(scratch);
-    std::byte* weights = this->weights(scratch);
+    const float* logits = this->logits(own);
+    std::byte* weights = this->weights(own);
     parallel_rows(block_, n, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         std::byte* to = weights + i * n * element();

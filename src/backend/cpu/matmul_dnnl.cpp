@@ -1,13 +1,12 @@
 #include "backend/cpu/matmul_dnnl.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <dnnl.hpp>
 #include <mutex>
 #include <string_view>
 #include <unordered_map>
 
+#include "backend/cpu/parallel.h"
 #include "wick/error.h"
 
 namespace wick {
@@ -30,20 +29,6 @@ int threads_for(const MatmulProblem& p, DType dtype) {
   const double share = dtype == DType::bf16 ? bf16_flops_a_thread : f32_flops_a_thread;
   return static_cast<int>(std::clamp(flops / share, 1.0, static_cast<double>(omp_get_max_threads())));
 }
-
-/// Fewer threads for the parallel regions of the calling thread, while this lives.
-class ThreadLimit {
- public:
-  explicit ThreadLimit(int threads) : before_(omp_get_max_threads()) {
-    if (threads < before_) omp_set_num_threads(threads);
-  }
-  ~ThreadLimit() { omp_set_num_threads(before_); }
-  ThreadLimit(const ThreadLimit&) = delete;
-  ThreadLimit& operator=(const ThreadLimit&) = delete;
-
- private:
-  int before_;
-};
 
 const dnnl::engine& cpu_engine() {
   // Never destroyed: workers may outlive static objects.

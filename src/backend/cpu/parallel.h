@@ -21,4 +21,18 @@ void parallel_for(std::int64_t count, std::int64_t grain, const F& f) {
   for (int p = 0; p < parts; ++p) f(count * p / parts, count * (p + 1) / parts);
 }
 
+/// Fewer threads for the parallel regions of the calling thread, while this lives.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int threads) : before_(omp_get_max_threads()) {
+    if (threads < before_) omp_set_num_threads(threads);
+  }
+  ~ThreadLimit() { omp_set_num_threads(before_); }
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
+
 }  // namespace wick
