@@ -14,8 +14,9 @@ namespace {
 // Measured with 48 KB and 2 MB of first- and second-level cache.
 constexpr std::int64_t most_chunk = 320;
 constexpr std::int64_t most_group = 1280;
-constexpr std::int64_t most_rows = 256;   // of a block: a panel of b is read once for all of them
-constexpr std::int64_t most_panels = 16;  // of a block, where sums wait for the next group
+constexpr std::int64_t most_rows = 512;        // of a block: a panel of b is read once for all of them
+constexpr std::int64_t most_of_a = 480 << 10;  // elements of a block's rows in a group
+constexpr std::int64_t most_panels = 16;       // of a block, where sums wait for the next group
 
 /// Rows of a that lie a multiple of so many bytes apart share few sets of a cache: they are copied.
 constexpr std::int64_t aliasing_bytes = 4096;
@@ -32,6 +33,10 @@ constexpr std::int64_t line = 64;  // bytes of a cache
 constexpr auto element = static_cast<std::int64_t>(sizeof(bfloat16));
 
 std::int64_t parts_of(std::int64_t count, std::int64_t most) { return (count + most - 1) / most; }
+/// The size of equal parts of whole tiles, each at most `most`.
+std::int64_t even_part(std::int64_t count, std::int64_t most) {
+  return amx_padded(parts_of(count, parts_of(count, most)));
+}
 
 }  // namespace
 
@@ -54,8 +59,9 @@ AmxMatmul::AmxMatmul(const MatmulProblem& problem, const ProductOptions& options
       m_(amx_padded(problem.m)),
       k_(amx_padded(problem.k)),
       panels_(amx_padded(problem.n) / amx_step),
-      chunk_(amx_padded(parts_of(k_, parts_of(k_, most_chunk)))),
+      chunk_(even_part(k_, most_chunk)),
       group_(most_group / chunk_ * chunk_),
+      block_(even_part(m_, std::min(most_rows, most_of_a / std::min(k_, group_)))),
       reads_a_in_place_(m_ == problem.m && k_ == problem.k && problem.a.row * element % aliasing_bytes != 0) {
   const double flops = 2.0 * static_cast<double>(m_ * k_) * static_cast<double>(panels_ * amx_step);
   const double most = static_cast<double>(omp_get_max_threads());
@@ -64,7 +70,7 @@ AmxMatmul::AmxMatmul(const MatmulProblem& problem, const ProductOptions& options
 
 std::int64_t AmxMatmul::sum_floats() const {
   const std::int64_t panels = k_ > group_ ? std::min(panels_, most_panels) : 1;
-  return panels * std::min(m_, most_rows) * amx_step;
+  return panels * block_ * amx_step;
 }
 
 std::size_t AmxMatmul::scratch_bytes() const noexcept {
@@ -131,8 +137,8 @@ void AmxMatmul::run_parts(const Call& call, std::int64_t thread) const {
 void AmxMatmul::run_block(const Call& call, Range panels, Range rows) const {
   const bool whole_k = k_ <= group_;
   const std::int64_t panel_step = whole_k ? panels.size() : most_panels;
-  for (std::int64_t row = rows.begin; row < rows.end; row += most_rows) {
-    const Range block{row, std::min(row + most_rows, rows.end)};
+  for (std::int64_t row = rows.begin; row < rows.end; row += block_) {
+    const Range block{row, std::min(row + block_, rows.end)};
     for (std::int64_t at = panels.begin; at < panels.end; at += panel_step)
       for (std::int64_t first = 0; first < k_; first += group_)
         for (std::int64_t panel = at; panel < std::min(at + panel_step, panels.end); ++panel) {

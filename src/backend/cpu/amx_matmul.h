@@ -68,6 +68,7 @@ class AmxMatmul final : public MatrixProduct {
   std::int64_t panels_;
   std::int64_t chunk_;
   std::int64_t group_;
+  std::int64_t block_;  // of rows
   bool reads_a_in_place_;
   std::int64_t threads_;
 };
