@@ -101,7 +101,7 @@ class ChunkedKernel : public Kernel {
     const ThreadLimit limit(workers_ > 1 ? 1 : omp_get_max_threads());
     const auto make = [&](std::int64_t classes) {
       auto product = MatrixProduct::make(problem(classes), dtype_, {.c = DType::f32, .accumulate = add});
-      if (!product) throw InternalError("linear_cross_entropy: oneDNN has no kernel for a chunk");
+      if (!product) throw InternalError("linear_cross_entropy: no product for a chunk");
       return product;
     };
     pair.whole = make(chunk_);
@@ -408,7 +408,7 @@ class WeightGradientKernel final : public ChunkedKernel {
   std::size_t gradient_at_ = 0;
 };
 
-/// Whether oneDNN is fast at all the products above.
+/// Whether there is something fast for all the products above.
 bool available(DType dtype) {
   const auto probe = [](DType type) {
     constexpr std::int64_t n = 16;

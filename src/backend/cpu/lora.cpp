@@ -23,7 +23,7 @@ MatmulProblem product_of(std::int64_t m, std::int64_t n, std::int64_t k, bool tr
 }
 
 std::unique_ptr<const MatrixProduct> require_product(std::unique_ptr<const MatrixProduct> product) {
-  if (!product) throw InternalError("oneDNN has no kernel for a product of an adapter");
+  if (!product) throw InternalError("no kernel for a product of an adapter");
   return product;
 }
 

@@ -26,7 +26,7 @@ class ZeroKernel final : public Kernel {
   std::size_t bytes_;
 };
 
-/// Products by oneDNN on the operands as they lie.
+/// A product of the operands as they lie, or of a packed b.
 class DirectKernel final : public Kernel {
  public:
   explicit DirectKernel(WeightProduct product) : product_(std::move(product)) {}
