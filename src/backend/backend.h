@@ -49,10 +49,9 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual void run(const void* const* inputs, void* output, void* scratch) const = 0;
-  /// Runs a kernel of several results: of an elementwise_group or elementwise_batch, or of an op that updates
-  /// inputs.
-  virtual void run_group(const void* const* inputs, void* const* outputs) const {
-    run(inputs, outputs[0], nullptr);
+  /// The same for a node of several results; kernels of other ops never get this call.
+  virtual void run_results(const void* const* inputs, void* const* outputs, void* scratch) const {
+    run(inputs, outputs[0], scratch);
   }
   virtual std::size_t scratch_bytes() const { return 0; }
   /// Inputs that `run` gets as `pack` writes them.

@@ -11,7 +11,7 @@ void run_step(const Step& step, const void* const* inputs, std::span<std::byte* 
   }
   SmallVector<void*, 4> outputs{resolve(step.output, bases)};
   for (const Address& output : step.more_outputs) outputs.push_back(resolve(output, bases));
-  step.kernel->run_group(inputs, outputs.data());
+  step.kernel->run_results(inputs, outputs.data(), resolve(step.scratch, bases));
 }
 
 }  // namespace wick

@@ -30,7 +30,7 @@ struct Step {
   std::unique_ptr<Kernel> kernel;
   SmallVector<Address, 3> inputs;
   Address output;
-  SmallVector<Address, 3> more_outputs;  ///< of several results: those behind the first
+  SmallVector<Address, 3> more_outputs;  ///< of an op of several results: those behind the first
   Address scratch;
   SmallVector<PackedInput, 1> packed;
   std::uint32_t node = 0;  ///< position in Plan::graph, for messages and profiles

@@ -6,6 +6,7 @@
 #include "graph/flops.h"
 #include "ops/copy.h"
 #include "ops/helpers.h"
+#include "ops/reduction_group.h"
 
 namespace wick {
 namespace {
@@ -20,20 +21,29 @@ double bytes_behind(const Graph& graph, std::uint32_t node) {
   return bytes;
 }
 
-/// Of a group, or of all members of a batch.
+double program_flops(const ElementwiseGroup& group, const Shape& shape) {
+  double total = 0;
+  for (const ElementwiseGroup::Instruction& part : group.instructions) {
+    if (part.operands.empty()) continue;
+    std::vector<Spec> inputs;
+    for (std::uint32_t operand : part.operands) inputs.push_back({shape, group.dtype_of(operand)});
+    total += flops_of(*part.op, inputs, {shape, part.dtype}, part.attrs);
+  }
+  return total;
+}
+
+/// Of a group, of all members of a batch, or of a reduction and what makes its elements.
 double group_flops(const Graph& graph, const GraphNode& node) {
   const ElementwiseGroup& group = *node.group;
+  if (node.op == &reduction_group_op()) {
+    Shape elements = graph.nodes[node.inputs[0]].spec.shape;
+    for (std::uint32_t i : node.inputs) elements = broadcast_shapes(elements, graph.nodes[i].spec.shape);
+    return program_flops(group, elements) + static_cast<double>(elements.elements());
+  }
   const std::vector<Spec> results = graph.result_specs(node);
   double total = 0;
-  for (std::size_t r = 0; r < results.size(); r += group.results.size()) {
-    const Shape& shape = results[r].shape;
-    for (const ElementwiseGroup::Instruction& part : group.instructions) {
-      if (part.operands.empty()) continue;
-      std::vector<Spec> inputs;
-      for (std::uint32_t operand : part.operands) inputs.push_back({shape, group.dtype_of(operand)});
-      total += flops_of(*part.op, inputs, {shape, part.dtype}, part.attrs);
-    }
-  }
+  for (std::size_t r = 0; r < results.size(); r += group.results.size())
+    total += program_flops(group, results[r].shape);
   return total;
 }
 

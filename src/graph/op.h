@@ -98,6 +98,9 @@ struct Op {
   /// `pick` node stands for, and takes the input's memory where nobody else needs that.
   std::span<const std::uint32_t> updates = {};
 
+  /// How many results it has, all of what `infer` says. A graph node is the first; `pick` nodes stand for the
+  /// others.
+  std::size_t results = 1;
   /// Output element i depends on (broadcast) input elements i only.
   bool elementwise = false;
   /// False: no gradient flows (comparisons, argmax, random bits, stop_gradient).

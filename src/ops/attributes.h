@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "wick/dtype.h"
 #include "wick/shape.h"
@@ -138,6 +139,28 @@ struct ThinLinearAttrs {
   std::int64_t has_norm;
   std::int64_t gated;
   std::int64_t has_residual;
+};
+
+enum class Activation : std::int64_t { none, relu, gelu, gelu_tanh, silu };
+/// The op that it is.
+constexpr std::string_view name_of(Activation activation) {
+  switch (activation) {
+    case Activation::none: return "none";
+    case Activation::relu: return "relu";
+    case Activation::gelu: return "gelu";
+    case Activation::gelu_tanh: return "gelu_tanh";
+    case Activation::silu: break;
+  }
+  return "silu";
+}
+enum class Combination : std::int64_t { none, add, mul };
+
+/// What a product's result goes through before it is written, in this order.
+struct LinearEpilogueAttrs {
+  std::int64_t has_bias;
+  std::int64_t transposed;  ///< the weight is [in, out]
+  Activation activation;
+  Combination combination;  ///< with a tensor of the result's shape
 };
 
 struct CrossEntropyAttrs {

@@ -223,4 +223,21 @@ Graph fuse_elementwise(const Graph& graph, const PassContext& context) {
   return Fusion(graph, context).run();
 }
 
+std::optional<ElementwiseGroup> program_of(const Graph& graph, std::uint32_t i, const PassContext& context) {
+  const GraphNode& node = graph.nodes[i];
+  if (node.op == &elementwise_group_op()) return *node.group;
+  const bool alone = node.op && !node.group && node.op->elementwise && !node.inputs.empty() &&
+                     context.backend.can_group(*node.op, graph.input_specs(node), node.spec);
+  if (!alone) return std::nullopt;
+  ElementwiseGroup program;
+  ElementwiseGroup::Instruction instruction{node.op, node.attrs, node.spec.dtype, {}};
+  for (std::uint32_t input : node.inputs) {
+    instruction.operands.push_back(static_cast<std::uint32_t>(program.inputs.size()));
+    program.inputs.push_back(graph.nodes[input].spec.dtype);
+  }
+  program.results = {static_cast<std::uint32_t>(program.inputs.size())};
+  program.instructions.push_back(std::move(instruction));
+  return program;
+}
+
 }  // namespace wick

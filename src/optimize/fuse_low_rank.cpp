@@ -29,15 +29,6 @@ struct LowRank {
   }
 };
 
-/// How often each node is read; an output once more.
-std::vector<std::uint32_t> count_uses(const Graph& graph) {
-  std::vector<std::uint32_t> uses(graph.nodes.size(), 0);
-  for (const GraphNode& node : graph.nodes)
-    for (std::uint32_t input : node.inputs) ++uses[input];
-  for (std::uint32_t output : graph.outputs) ++uses[output];
-  return uses;
-}
-
 /// Whether what the match computes on the way is read by nobody else, and transposes where it permutes.
 bool stands_alone(const Found& found, const std::vector<std::uint32_t>& uses) {
   const Graph& graph = found.graph();

@@ -1,5 +1,7 @@
 #include "optimize/graph.h"
 
+#include "ops/reduction_group.h"
+
 namespace wick {
 
 std::vector<Spec> Graph::input_specs(const GraphNode& node) const {
@@ -10,8 +12,8 @@ std::vector<Spec> Graph::input_specs(const GraphNode& node) const {
 }
 
 std::vector<Spec> Graph::result_specs(const GraphNode& node) const {
-  if (!node.group) {
-    std::vector<Spec> specs{node.spec};
+  if (!node.group || node.op == &reduction_group_op()) {
+    std::vector<Spec> specs(node.op ? node.op->results : 1, node.spec);
     if (node.op)
       for (std::uint32_t input : node.op->updates) specs.push_back(nodes[node.inputs[input]].spec);
     return specs;
@@ -27,6 +29,12 @@ std::vector<Spec> Graph::result_specs(const GraphNode& node) const {
     for (std::uint32_t result : group.results) specs.push_back({shape, group.dtype_of(result)});
   }
   return specs;
+}
+
+bool Graph::is_row_major(std::uint32_t node) const {
+  const GraphNode& n = nodes[node];
+  if (!n.op) return leaves[n.leaf].layout.is_contiguous();
+  return !n.op->view || n.op->name == "reshape";
 }
 
 Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
@@ -52,6 +60,25 @@ Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
   }
   graph.outputs = walk.roots;
   return graph;
+}
+
+GraphNode pick(const Graph& graph, std::uint32_t position, std::size_t result) {
+  const GraphNode& of = graph.nodes[position];
+  GraphNode node;
+  node.op = &pick_op();
+  node.spec = graph.result_specs(of)[result];
+  node.attrs = PickAttrs{static_cast<std::int64_t>(result), static_cast<std::int64_t>(node.spec.dtype)};
+  node.where = of.where;
+  node.inputs.push_back(position);
+  return node;
+}
+
+std::vector<std::uint32_t> count_uses(const Graph& graph) {
+  std::vector<std::uint32_t> uses(graph.nodes.size(), 0);
+  for (const GraphNode& node : graph.nodes)
+    for (std::uint32_t input : node.inputs) ++uses[input];
+  for (std::uint32_t output : graph.outputs) ++uses[output];
+  return uses;
 }
 
 Rewriter::Rewriter(const Graph& old) : old_(old), new_position_(old.nodes.size(), 0) {

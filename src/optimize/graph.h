@@ -42,12 +42,20 @@ struct Graph {
   std::vector<std::uint32_t> outputs;
 
   std::vector<Spec> input_specs(const GraphNode& node) const;
-  /// The first is the node's own; of groups, batches and ops that update inputs those of all results.
+  /// The first is the node's own; of ops of several results, or that update inputs, those of all.
   std::vector<Spec> result_specs(const GraphNode& node) const;
+  /// Whether a node lies row by row without a copy, as kernels of `linear` want it.
+  bool is_row_major(std::uint32_t node) const;
 };
 
 /// `donated`, per position in the walk: leaves whose storage dies with this evaluation.
 Graph snapshot(const Walk& walk, const std::vector<char>& donated);
+
+/// A node for result number `result`, from 1, of the node at `position`.
+GraphNode pick(const Graph& graph, std::uint32_t position, std::size_t result);
+
+/// How often each node is read; an output once more.
+std::vector<std::uint32_t> count_uses(const Graph& graph);
 
 /// The rewriting idiom of the passes: a new graph is grown node by node while positions of the old one are
 /// mapped.

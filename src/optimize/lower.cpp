@@ -15,8 +15,7 @@ Tensor placeholder(const Spec& spec, Device device) {
 /// result. The recursion is as deep as composites are nested in the ops' own definitions.
 std::uint32_t append_lowered(Rewriter& out, GraphNode node, const PassContext& context) {
   Graph& graph = out.result();
-  const bool keep =
-      !node.op || !node.op->decompose || (!context.decompose_all && supported(graph, node, context));
+  const bool keep = !node.op || !node.op->decompose || has_kernel(graph, node, context);
   if (keep) return out.append(std::move(node));
 
   std::vector<Tensor> inputs;
@@ -49,6 +48,21 @@ std::uint32_t append_lowered(Rewriter& out, GraphNode node, const PassContext& c
 }
 
 }  // namespace
+
+bool has_kernel(const Graph& graph, const GraphNode& node, const PassContext& context) {
+  if (context.decompose_all && node.op->decompose) return false;
+  const KernelEntry* entry = context.backend.find(*node.op);
+  if (!entry) return false;
+  if (!entry->supports) return true;
+  std::vector<Slot> slots;
+  for (std::uint32_t i : node.inputs)
+    slots.push_back({graph.nodes[i].spec.dtype, Layout::contiguous(graph.nodes[i].spec.shape)});
+  return entry->supports({*node.op,
+                          node.attrs,
+                          slots,
+                          {node.spec.dtype, Layout::contiguous(node.spec.shape)},
+                          node.group.get()});
+}
 
 Graph lower(const Graph& graph, const PassContext& context) {
   const LazyScope lazy;

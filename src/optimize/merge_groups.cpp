@@ -9,6 +9,7 @@
 
 #include "backend/backend.h"
 #include "graph/elementwise_group.h"
+#include "optimize/fuse_elementwise.h"
 
 namespace wick {
 namespace {
@@ -138,7 +139,7 @@ class Merger {
     for (std::uint32_t output : graph.outputs) is_output_[output] = 1;
     for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) {
       for (std::uint32_t input : graph.nodes[i].inputs) readers_[input].push_back(i);
-      if (const auto program = program_of(i)) {
+      if (const auto program = program_of(graph, i, context)) {
         unit_of_[i] = static_cast<std::uint32_t>(units_.size());
         const auto last =
             static_cast<std::uint32_t>(program->inputs.size() + program->instructions.size() - 1);
@@ -162,24 +163,6 @@ class Merger {
   }
 
  private:
-  /// The program of a group, or of an elementwise op by itself.
-  std::optional<ElementwiseGroup> program_of(std::uint32_t i) const {
-    const GraphNode& node = graph_.nodes[i];
-    if (node.group) return *node.group;
-    const bool alone = node.op && node.op->elementwise && !node.inputs.empty() &&
-                       context_.backend.can_group(*node.op, graph_.input_specs(node), node.spec);
-    if (!alone) return std::nullopt;
-    ElementwiseGroup program;
-    ElementwiseGroup::Instruction instruction{node.op, node.attrs, node.spec.dtype, {}};
-    for (std::uint32_t input : node.inputs) {
-      instruction.operands.push_back(static_cast<std::uint32_t>(program.inputs.size()));
-      program.inputs.push_back(graph_.nodes[input].spec.dtype);
-    }
-    program.results = {static_cast<std::uint32_t>(program.inputs.size())};
-    program.instructions.push_back(std::move(instruction));
-    return program;
-  }
-
   /// Data are there before everything else, wherever the walk met them.
   double rank(std::uint32_t node) const {
     if (graph_.nodes[node].inputs.empty()) return -1;

@@ -14,8 +14,11 @@
 #include "optimize/decompose_scope.h"
 #include "optimize/fold_constants.h"
 #include "optimize/fuse_elementwise.h"
+#include "optimize/fuse_epilogues.h"
 #include "optimize/fuse_low_rank.h"
 #include "optimize/fuse_thin_linear.h"
+#include "optimize/fuse_reductions.h"
+#include "optimize/fuse_residual_norms.h"
 #include "optimize/lower.h"
 #include "optimize/merge_groups.h"
 #include "optimize/pass_selection.h"
@@ -45,7 +48,10 @@ constexpr std::array passes{
     Pass{"sink-transposes", &sink_transposes},
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{.name = "append-to-cache", .run = &append_to_cache, .joins = true},
+    Pass{.name = "fuse-epilogues", .run = &fuse_epilogues, .joins = true},
+    Pass{.name = "fuse-residual-norms", .run = &fuse_residual_norms, .joins = true},
     Pass{.name = "fuse-elementwise", .run = &fuse_elementwise, .joins = true},
+    Pass{.name = "fuse-reductions", .run = &fuse_reductions, .joins = true},
     Pass{.name = "merge-groups", .run = &merge_groups, .joins = true},
     Pass{.name = "batch-groups", .run = &batch_groups, .joins = true},
     Pass{"schedule", &schedule},

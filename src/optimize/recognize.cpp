@@ -1,7 +1,6 @@
 #include "optimize/recognize.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "optimize/dead_nodes.h"
 #include "optimize/recognize_patterns.h"
@@ -21,15 +20,6 @@ const std::vector<Rule>& patterns() {
     return all;
   }();
   return list;
-}
-
-/// How often each node is read; an output counts as read by more than any match can.
-std::vector<std::uint32_t> count_uses(const Graph& graph) {
-  std::vector<std::uint32_t> uses(graph.nodes.size(), 0);
-  for (const GraphNode& node : graph.nodes)
-    for (std::uint32_t input : node.inputs) ++uses[input];
-  for (std::uint32_t output : graph.outputs) uses[output] = std::numeric_limits<std::uint32_t>::max();
-  return uses;
 }
 
 /// Whether nobody outside the match reads what it computes on the way. Views and casts may be read: they stay

@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "backend/cpu/amx_panels.h"
 #include "backend/cpu/parallel.h"
@@ -43,7 +44,8 @@ std::int64_t even_part(std::int64_t count, std::int64_t most) {
 std::unique_ptr<const MatrixProduct> AmxMatmul::make(const MatmulProblem& problem, DType dtype,
                                                      const ProductOptions& options) {
   const bool fits = dtype == DType::bf16 && problem.batch.empty() && problem.a.column == 1 &&
-                    (!options.bias || options.bias == DType::f32) && problem.n > 0;
+                    (!options.bias || options.bias == DType::f32) && problem.n > 0 &&
+                    (options.activation == Activation::none || (options.scale == 1 && !options.accumulate));
   const bool pays_unpacked = problem.m >= fewest_rows && problem.n >= fewest_columns && problem.b.column != 1;
   const bool pays = problem.k >= shortest_k && (options.packed || pays_unpacked);
   if (!fits || !pays || !AmxTiles::available()) return nullptr;
@@ -53,7 +55,13 @@ std::unique_ptr<const MatrixProduct> AmxMatmul::make(const MatmulProblem& proble
 AmxMatmul::AmxMatmul(const MatmulProblem& problem, const ProductOptions& options)
     : problem_(problem),
       options_(options),
-      finish_{.scale = options.scale, .accumulate = options.accumulate, .c = options.c.value_or(DType::bf16)},
+      finish_{.scale = options.scale,
+              .accumulate = options.accumulate,
+              .c = options.c.value_or(DType::bf16),
+              .combination = options.combination},
+      activation_(options.activation == Activation::none
+                      ? nullptr
+                      : find_tile(name_of(options.activation), DType::f32)),
       c_row_(options.c_row_stride > 0 ? options.c_row_stride : problem.n),
       c_element_(static_cast<std::int64_t>(size_of(finish_.c))),
       m_(amx_padded(problem.m)),
@@ -77,12 +85,14 @@ std::size_t AmxMatmul::scratch_bytes() const noexcept {
   return static_cast<std::size_t>(copied_floats() + threads_ * thread_floats()) * sizeof(float);
 }
 
-void AmxMatmul::run(const void* a, const void* b, const void* bias, void* c, void* scratch) const {
+void AmxMatmul::run_combined(const void* a, const void* b, const void* bias, const void* combined, void* c,
+                             void* scratch) const {
   auto* floats = static_cast<float*>(scratch);
   Call call{};
   call.a = static_cast<const bfloat16*>(a);
   call.b = static_cast<const bfloat16*>(b);
   call.bias = static_cast<const float*>(bias);
+  call.combined = static_cast<const std::byte*>(combined);
   call.c = c;
   if (!reads_a_in_place_) {
     auto* copy = reinterpret_cast<bfloat16*>(floats);
@@ -146,11 +156,26 @@ void AmxMatmul::run_block(const Call& call, Range panels, Range rows) const {
           const Range group{first, std::min(first + group_, k_)};
           add_panel(call, panel, group, block, sums);
           if (group.end < k_) continue;
-          const std::int64_t column = panel * amx_step;
-          amx_finish(finish_, sums, call.bias ? call.bias + column : nullptr, c_at(call, panel, row), c_row_,
-                     std::min(block.end, problem_.m) - row, std::min(amx_step, problem_.n - column));
+          finish(call, panel, block, sums);
         }
   }
+}
+
+void AmxMatmul::finish(const Call& call, std::int64_t panel, Range rows, float* sums) const {
+  const std::int64_t column = panel * amx_step;
+  const std::int64_t count = std::min(rows.end, problem_.m) - rows.begin;
+  const std::int64_t columns = std::min(amx_step, problem_.n - column);
+  const float* bias = call.bias ? call.bias + column : nullptr;
+  if (activation_) activate(std::exchange(bias, nullptr), count, columns, sums);
+  amx_finish(finish_, sums, bias, call.combined ? call.combined + c_offset(panel, rows.begin) : nullptr,
+             c_at(call, panel, rows.begin), c_row_, count, columns);
+}
+
+void AmxMatmul::activate(const float* bias, std::int64_t rows, std::int64_t columns, float* sums) const {
+  if (bias)
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) sums[i * amx_step + j] += bias[j];
+  activation_(sums, nullptr, nullptr, sums, static_cast<std::size_t>(rows * amx_step));
 }
 
 /// Adds to, or for the first group sets, the sums of some rows of a panel.

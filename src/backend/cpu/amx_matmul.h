@@ -2,6 +2,7 @@
 
 #include "backend/cpu/amx.h"
 #include "backend/cpu/amx_panels.h"
+#include "backend/cpu/elementwise_tiles.h"
 #include "backend/cpu/matrix_product.h"
 
 namespace wick {
@@ -17,7 +18,8 @@ class AmxMatmul final : public MatrixProduct {
                                                    const ProductOptions& options);
 
   std::size_t scratch_bytes() const noexcept override;
-  void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const override;
+  void run_combined(const void* a, const void* b, const void* bias, const void* combined, void* c,
+                    void* scratch) const override;
   std::size_t packed_bytes() const noexcept override;
   std::string format() const override;
   void pack(const void* b, void* packed) const override;
@@ -34,6 +36,7 @@ class AmxMatmul final : public MatrixProduct {
     const bfloat16* a;  // in place, or copied chunk by chunk
     const bfloat16* b;
     const float* bias;
+    const std::byte* combined;
     void* c;
     float* sums;      // [panels of a block, rows of a block, amx_step]
     bfloat16* panel;  // [chunk / 2, amx_step, 2]
@@ -50,9 +53,14 @@ class AmxMatmul final : public MatrixProduct {
   void add_panel(const Call& call, std::int64_t panel, Range group, Range rows, float* sums) const;
   AmxPrefetch next_of_b(const Call& call, std::int64_t panel, std::int64_t first) const;
   AmxPrefetch lines_of_c(const Call& call, std::int64_t panel, Range rows) const;
-  std::byte* c_at(const Call& call, std::int64_t panel, std::int64_t row) const {
-    return static_cast<std::byte*>(call.c) + (row * c_row_ + panel * amx_step) * c_element_;
+  std::int64_t c_offset(std::int64_t panel, std::int64_t row) const {
+    return (row * c_row_ + panel * amx_step) * c_element_;
   }
+  std::byte* c_at(const Call& call, std::int64_t panel, std::int64_t row) const {
+    return static_cast<std::byte*>(call.c) + c_offset(panel, row);
+  }
+  void finish(const Call& call, std::int64_t panel, Range rows, float* sums) const;
+  void activate(const float* bias, std::int64_t rows, std::int64_t columns, float* sums) const;
   void pack_chunk(const bfloat16* b, std::int64_t panel, std::int64_t first, bfloat16* to) const;
   std::int64_t packed_at(std::int64_t panel, std::int64_t first) const {
     return (panel * k_ + first) * amx_step;
@@ -61,6 +69,7 @@ class AmxMatmul final : public MatrixProduct {
   MatmulProblem problem_;
   ProductOptions options_;
   AmxFinish finish_;
+  TileFunction activation_;  // null without one
   std::int64_t c_row_;
   std::int64_t c_element_;
   std::int64_t m_;  // rows and k, up to whole tiles

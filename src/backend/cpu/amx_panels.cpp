@@ -120,9 +120,13 @@ WICK_AVX512 void store_c(__m512 lower, __m512 upper, bfloat16* c, __mmask32 ther
   _mm512_mask_storeu_epi16(c, there, bits);
 }
 
+WICK_AVX512 __m512 combine(Combination combination, __m512 a, __m512 b) {
+  return combination == Combination::add ? _mm512_add_ps(a, b) : _mm512_mul_ps(a, b);
+}
+
 template <typename C>
-WICK_AVX512 void finish_as(const AmxFinish& finish, const float* sums, const float* bias, C* c,
-                           std::int64_t c_row, std::int64_t rows, std::int64_t columns) {
+WICK_AVX512 void finish_as(const AmxFinish& finish, const float* sums, const float* bias, const C* combined,
+                           C* c, std::int64_t c_row, std::int64_t rows, std::int64_t columns) {
   const __mmask32 there = first_of(columns);
   const __m512 scale = _mm512_set1_ps(finish.scale);
   const __m512 lower_bias = bias ? load_c(bias, there) : _mm512_setzero_ps();
@@ -135,18 +139,26 @@ WICK_AVX512 void finish_as(const AmxFinish& finish, const float* sums, const flo
       lower = _mm512_add_ps(lower, load_c(c, there));
       if (there >> half != 0) upper = _mm512_add_ps(upper, load_c(c + half, there >> half));
     }
+    if (combined) {
+      lower = combine(finish.combination, lower, load_c(combined, there));
+      if (there >> half != 0)
+        upper = combine(finish.combination, upper, load_c(combined + half, there >> half));
+      combined += c_row;
+    }
     store_c(lower, upper, c, there);
   }
 }
 
 }  // namespace
 
-void amx_finish(const AmxFinish& finish, const float* sums, const float* bias, void* c, std::int64_t c_row,
-                std::int64_t rows, std::int64_t columns) {
+void amx_finish(const AmxFinish& finish, const float* sums, const float* bias, const void* combined, void* c,
+                std::int64_t c_row, std::int64_t rows, std::int64_t columns) {
   if (finish.c == DType::bf16)
-    finish_as(finish, sums, bias, static_cast<bfloat16*>(c), c_row, rows, columns);
+    finish_as(finish, sums, bias, static_cast<const bfloat16*>(combined), static_cast<bfloat16*>(c), c_row,
+              rows, columns);
   else
-    finish_as(finish, sums, bias, static_cast<float*>(c), c_row, rows, columns);
+    finish_as(finish, sums, bias, static_cast<const float*>(combined), static_cast<float*>(c), c_row, rows,
+              columns);
 }
 
 }  // namespace wick
@@ -157,7 +169,7 @@ namespace wick {
 
 void amx_pair_rows(const bfloat16*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bfloat16*) {}
 void amx_pair_columns(const bfloat16*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bfloat16*) {}
-void amx_finish(const AmxFinish&, const float*, const float*, void*, std::int64_t, std::int64_t,
+void amx_finish(const AmxFinish&, const float*, const float*, const void*, void*, std::int64_t, std::int64_t,
                 std::int64_t) {}
 
 }  // namespace wick

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "ops/attributes.h"
 #include "wick/dtype.h"
 
 // What lies around products on AMX. Only where it is available.
@@ -15,15 +16,17 @@ void amx_pair_rows(const bfloat16* from, std::int64_t row, std::int64_t rows, st
 void amx_pair_columns(const bfloat16* from, std::int64_t column, std::int64_t rows, std::int64_t columns,
                       std::int64_t depth, bfloat16* to);
 
-/// What becomes of a product's sums: scale (sums + bias), added to c or in its place. c is bf16 or f32.
+/// What becomes of a product's sums: scale (sums + bias), added to c or in its place, and combined with a
+/// matrix that lies as c does. c is bf16 or f32.
 struct AmxFinish {
   float scale = 1;
   bool accumulate = false;
   DType c = DType::f32;
+  Combination combination = Combination::none;
 };
-/// Of sums [rows, amx_step], as many columns as c has; `bias` is null without one, rows of c lie `c_row`
-/// elements apart.
-void amx_finish(const AmxFinish& finish, const float* sums, const float* bias, void* c, std::int64_t c_row,
-                std::int64_t rows, std::int64_t columns);
+/// Of sums [rows, amx_step], as many columns as c has; `bias` and `combined` are null without one, rows of
+/// c lie `c_row` elements apart.
+void amx_finish(const AmxFinish& finish, const float* sums, const float* bias, const void* combined, void* c,
+                std::int64_t c_row, std::int64_t rows, std::int64_t columns);
 
 }  // namespace wick

@@ -30,10 +30,10 @@ class BatchKernel final : public Kernel {
     }
   }
 
-  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
-    run_group(inputs, &output);
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    run_results(inputs, &output, scratch);
   }
-  void run_group(const void* const* inputs, void* const* outputs) const override {
+  void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
     for (std::size_t member : large_) run_member(member, inputs, outputs);
     parallel_for(static_cast<std::int64_t>(small_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i)

@@ -114,9 +114,11 @@ constexpr std::array entries{KernelEntry{"elementwise_group", prepare, InputLayo
 
 }  // namespace
 
+ElementwiseProgram program_of(const ElementwiseGroup& group) { return Emitter(group).emit(); }
+
 std::unique_ptr<ElementwiseKernel> group_kernel(const ElementwiseGroup& group, std::span<const Slot> inputs,
                                                 const Shape& shape) {
-  const ElementwiseProgram program = Emitter(group).emit();
+  const ElementwiseProgram program = program_of(group);
   std::vector<Slot> outputs;
   for (std::uint32_t result : group.results)
     outputs.push_back({group.dtype_of(result), Layout::contiguous(shape)});

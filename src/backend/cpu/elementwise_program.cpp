@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/strided_walk.h"
 #include "wick/error.h"
 
 namespace wick {
@@ -16,16 +17,6 @@ constexpr std::int64_t long_row = 256;
 constexpr std::int64_t grain = 16384;
 
 std::uint8_t element_bytes(DType dtype) { return static_cast<std::uint8_t>(size_of(dtype)); }
-
-/// Strides of `layout` broadcast to `shape`; 0 along dimensions of size 1.
-Strides broadcast_strides(const Layout& layout, const Shape& shape) {
-  Strides strides{};
-  const int added = shape.rank() - layout.shape.rank();
-  for (int i = 0; i < layout.shape.rank(); ++i)
-    if (layout.shape[i] != 1)
-      strides[static_cast<std::size_t>(i + added)] = layout.strides[static_cast<std::size_t>(i)];
-  return strides;
-}
 
 }  // namespace
 

@@ -60,7 +60,9 @@ class ElementwiseKernel final : public Kernel {
     run(inputs, &output);
   }
   void run(const void* const* inputs, void* const* outputs) const;
-  void run_group(const void* const* inputs, void* const* outputs) const override { run(inputs, outputs); }
+  void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
+    run(inputs, outputs);
+  }
 
  private:
   using Register = ElementwiseProgram::Register;

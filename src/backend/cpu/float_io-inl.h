@@ -234,7 +234,8 @@ HWY_INLINE float map_row_and_sum(const T* x, T* out, std::int64_t count, float o
 }
 
 /// load or load_first.
-HWY_INLINE FloatVec load_some(const float* p, std::int64_t n) {
+template <typename T>
+HWY_INLINE FloatVec load_some(const T* p, std::int64_t n) {
   return n >= lanes ? load(p) : load_first(p, n, 0.0f);
 }
 

@@ -15,10 +15,11 @@ Entries elementwise_batch();
 bool can_group(const Op& op, InputSpecs inputs, const Spec& output);
 Entries movement();  // copy, concat, pad, slice_update
 Entries reduce();
+Entries reduction_group();
 Entries sum_of_squares();
 Entries argreduce();
 Entries cumsum();
-Entries matmul();    // and linear
+Entries matmul();    // and linear, linear_epilogue
 Entries lora();      // the parts of lora_linear, and low_rank
 Entries indexing();  // take, take_along_axis, index_add, scatter_add, scatter
 Entries sort();

@@ -15,17 +15,46 @@ namespace {
 
 std::int64_t padded(std::int64_t floats) { return (floats + 15) / 16 * 16; }
 
-/// What every way to compute it needs: x [m, k], weight [n, k] and bias [n], each contiguous. Scratch memory
+std::int64_t rows_of(const KernelRequest& request) {
+  return request.output.shape().elements() / request.output.shape().dim(-1);
+}
+
+/// What linear_epilogue says, and what linear would.
+LinearEpilogueAttrs epilogue_of(const KernelRequest& request) {
+  if (request.op.name == "linear_epilogue") return request.attrs.as<LinearEpilogueAttrs>();
+  return {.has_bias = request.inputs.size() > 2,
+          .transposed = 0,
+          .activation = Activation::none,
+          .combination = Combination::none};
+}
+
+MatmulProblem whole_problem(const KernelRequest& request) {
+  const std::int64_t n = request.output.shape().dim(-1);
+  const std::int64_t k = request.inputs[0].shape().dim(-1);
+  const MatrixStrides weight = epilogue_of(request).transposed ? MatrixStrides{n, 1} : MatrixStrides{1, k};
+  return {.m = rows_of(request), .n = n, .k = k, .a = {k, 1}, .b = weight, .batch = {}};
+}
+
+ProductOptions whole_options(const KernelRequest& request) {
+  const LinearEpilogueAttrs epilogue = epilogue_of(request);
+  ProductOptions options;
+  if (epilogue.has_bias) options.bias = DType::f32;
+  options.activation = epilogue.activation;
+  options.combination = epilogue.combination;
+  return options;
+}
+
+/// What every way to compute it needs: x [m, k], a weight and bias [n], each contiguous. Scratch memory
 /// begins with the bias as f32.
 class LinearKernel : public Kernel {
  public:
   explicit LinearKernel(const KernelRequest& request)
       : dtype_(request.output.dtype),
         weight_dtype_(request.inputs[1].dtype),
-        m_(request.inputs[0].shape().elements() / request.inputs[1].shape()[1]),
-        n_(request.inputs[1].shape()[0]),
-        k_(request.inputs[1].shape()[1]) {
-    if (request.inputs.size() > 2) bias_dtype_ = request.inputs[2].dtype;
+        m_(rows_of(request)),
+        n_(request.output.shape().dim(-1)),
+        k_(request.inputs[0].shape().dim(-1)) {
+    if (epilogue_of(request).has_bias) bias_dtype_ = request.inputs[2].dtype;
   }
 
  protected:
@@ -81,18 +110,21 @@ class OneRow final : public LinearKernel {
   }
 };
 
-/// x and the weight of one dtype.
+/// x and the weight of one dtype; also with what an epilogue does.
 class WholeProduct final : public LinearKernel {
  public:
   explicit WholeProduct(const KernelRequest& request)
       : LinearKernel(request),
-        product_(WeightProduct::make(request, 1, problem(n_), dtype_, {.bias = product_bias()})) {}
+        product_(WeightProduct::make(request, 1, whole_problem(request), dtype_, whole_options(request))) {
+    if (epilogue_of(request).combination != Combination::none) combined_ = request.inputs.size() - 1;
+  }
   std::size_t scratch_bytes() const override {
     return static_cast<std::size_t>(bias_floats()) * sizeof(float) + product_.product->scratch_bytes();
   }
   void run(const void* const* inputs, void* output, void* scratch) const override {
-    product_.product->run(inputs[0], inputs[1], wide_bias(inputs, scratch), output,
-                          static_cast<float*>(scratch) + bias_floats());
+    product_.product->run_combined(inputs[0], inputs[1], wide_bias(inputs, scratch),
+                                   combined_ > 0 ? inputs[combined_] : nullptr, output,
+                                   static_cast<float*>(scratch) + bias_floats());
   }
   std::span<const Packing> packings() const override { return product_.packings; }
   void pack(const Packing&, const void* input, void* packed) const override {
@@ -101,6 +133,7 @@ class WholeProduct final : public LinearKernel {
 
  private:
   WeightProduct product_;
+  std::size_t combined_ = 0;  // which input that is, if any
 };
 
 /// f32 x by a 16-bit weight that is widened some rows at a time, so that the copy stays in the cache.
@@ -140,6 +173,10 @@ class WideningProduct final : public LinearKernel {
   std::unique_ptr<const MatrixProduct> rest_;
 };
 
+bool fits_whole(const KernelRequest& request) {
+  return MatrixProduct::make(whole_problem(request), request.output.dtype, whole_options(request)) != nullptr;
+}
+
 }  // namespace
 
 bool supports_linear(const KernelRequest& request) {
@@ -156,6 +193,18 @@ std::unique_ptr<Kernel> prepare_linear(const KernelRequest& request) {
   if (request.inputs[0].shape().elements() == weight[1]) return std::make_unique<OneRow>(request);
   if (request.inputs[1].dtype == request.output.dtype) return std::make_unique<WholeProduct>(request);
   return std::make_unique<WideningProduct>(request);
+}
+
+bool supports_linear_epilogue(const KernelRequest& request) {
+  const DType dtype = request.output.dtype;
+  if (request.output.shape().elements() == 0 || request.inputs[0].shape().elements() == 0) return false;
+  if (!DnnlMatmul::available(dtype) || request.inputs[1].dtype != dtype || rows_of(request) < 2) return false;
+  if (epilogue_of(request).has_bias && request.inputs[2].dtype == DType::f64) return false;
+  return fits_whole(request);
+}
+
+std::unique_ptr<Kernel> prepare_linear_epilogue(const KernelRequest& request) {
+  return std::make_unique<WholeProduct>(request);
 }
 
 }  // namespace wick

@@ -253,6 +253,7 @@ bool supports_matmul(const KernelRequest& request) { return request.output.dtype
 constexpr KernelEntry entries[] = {
     {.op = "matmul", .prepare = prepare_matmul, .layouts = InputLayouts::matrix, .supports = supports_matmul},
     {.op = "linear", .prepare = prepare_linear, .supports = supports_linear},
+    {.op = "linear_epilogue", .prepare = prepare_linear_epilogue, .supports = supports_linear_epilogue},
 };
 
 }  // namespace

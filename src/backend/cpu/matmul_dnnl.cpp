@@ -49,6 +49,15 @@ dnnl::memory::data_type data_type(DType dtype) {
   return dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
 }
 
+dnnl::algorithm algorithm_of(Activation activation) {
+  switch (activation) {
+    case Activation::relu: return dnnl::algorithm::eltwise_relu;
+    case Activation::gelu: return dnnl::algorithm::eltwise_gelu_erf;
+    case Activation::gelu_tanh: return dnnl::algorithm::eltwise_gelu_tanh;
+    default: return dnnl::algorithm::eltwise_swish;
+  }
+}
+
 Desc preferred_layout(const MatmulProblem& p, dnnl::memory::data_type type) {
   using Tag = dnnl::memory::format_tag;
   return dnnl::matmul::primitive_desc(
@@ -110,7 +119,30 @@ struct Description {
   Desc plain_b;
   Desc c;
   Desc bias;
+  Desc combined;
+  int combination_at = 0;  // among the operations behind the product
 };
+
+/// What oneDNN does with a product before it writes it.
+dnnl::primitive_attr attributes_of(const ProductOptions& options, Description& description) {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::post_ops after;
+  if (options.scale != 1) after.append_eltwise(1.0f, dnnl::algorithm::eltwise_linear, options.scale, 0.0f);
+  if (options.accumulate) after.append_sum(1.0f);
+  if (options.activation != Activation::none)
+    after.append_eltwise(1.0f, algorithm_of(options.activation),
+                         options.activation == Activation::silu ? 1.0f : 0.0f, 0.0f);
+  if (options.combination != Combination::none) {
+    description.combined = description.c;
+    description.combination_at = after.len();
+    after.append_binary(
+        options.combination == Combination::add ? dnnl::algorithm::binary_add : dnnl::algorithm::binary_mul,
+        description.combined);
+  }
+  attributes.set_post_ops(after);
+  return attributes;
+}
 
 }  // namespace
 
@@ -123,15 +155,21 @@ struct DnnlMatmul::Parts {
           c(memory(parts.operands.c, nullptr)),
           scratch(memory(parts.scratch, nullptr)),
           all{{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}, {DNNL_ARG_SCRATCHPAD, scratch}} {
-      if (parts.operands.bias.data.ndims == 0) return;
-      bias = memory(parts.operands.bias, nullptr);
-      all.emplace(DNNL_ARG_BIAS, bias);
+      if (parts.operands.bias.data.ndims != 0) {
+        bias = memory(parts.operands.bias, nullptr);
+        all.emplace(DNNL_ARG_BIAS, bias);
+      }
+      if (parts.operands.combined.data.ndims != 0) {
+        combined = memory(parts.operands.combined, nullptr);
+        all.emplace(DNNL_ARG_ATTR_MULTIPLE_POST_OP(parts.operands.combination_at) | DNNL_ARG_SRC_1, combined);
+      }
     }
     dnnl::memory a;
     dnnl::memory b;
     dnnl::memory c;
     dnnl::memory scratch;
     dnnl::memory bias;
+    dnnl::memory combined;
     std::unordered_map<int, dnnl::memory> all;
   };
 
@@ -166,16 +204,11 @@ DnnlMatmul::~DnnlMatmul() = default;
 std::unique_ptr<const MatrixProduct> DnnlMatmul::make(const MatmulProblem& problem, DType dtype,
                                                       const ProductOptions& options) {
   if (options.packed && !problem.batch.empty()) throw InternalError("a packed matmul has no batch");
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  dnnl::post_ops after;
-  if (options.scale != 1) after.append_eltwise(1.0f, dnnl::algorithm::eltwise_linear, options.scale, 0.0f);
-  if (options.accumulate) after.append_sum(1.0f);
-  attributes.set_post_ops(after);
   try {
     auto parts = std::make_unique<Parts>(Description(problem, dtype, options));
     parts->threads = threads_for(problem, dtype);
     const ThreadLimit limit(parts->threads);
+    const dnnl::primitive_attr attributes = attributes_of(options, parts->operands);
     parts->element = static_cast<std::int64_t>(size_of(dtype));
     parts->c_element = static_cast<std::int64_t>(size_of(options.c.value_or(dtype)));
     const Description& d = parts->operands;
@@ -207,7 +240,8 @@ bool DnnlMatmul::available(DType dtype) {
 
 std::size_t DnnlMatmul::scratch_bytes() const noexcept { return parts_->scratch.get_size(); }
 
-void DnnlMatmul::run(const void* a, const void* b, const void* bias, void* c, void* scratch) const {
+void DnnlMatmul::run_combined(const void* a, const void* b, const void* bias, const void* combined, void* c,
+                              void* scratch) const {
   Parts& parts = *parts_;
   const Description& d = parts.operands;
   const auto at = [](const void* base, std::int64_t elements, std::int64_t size) {
@@ -222,6 +256,7 @@ void DnnlMatmul::run(const void* a, const void* b, const void* bias, void* c, vo
       arguments->a.set_data_handle(at(a, a_offset, parts.element));
       arguments->b.set_data_handle(at(b, b_offset, parts.element));
       arguments->c.set_data_handle(at(c, i * d.c_step, parts.c_element));
+      if (combined) arguments->combined.set_data_handle(at(combined, i * d.c_step, parts.c_element));
       parts.primitive.execute(thread_stream(), arguments->all);
     });
     thread_stream().wait();

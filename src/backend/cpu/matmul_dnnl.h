@@ -17,7 +17,8 @@ class DnnlMatmul final : public MatrixProduct {
   DnnlMatmul& operator=(const DnnlMatmul&) = delete;
 
   std::size_t scratch_bytes() const noexcept override;
-  void run(const void* a, const void* b, const void* bias, void* c, void* scratch) const override;
+  void run_combined(const void* a, const void* b, const void* bias, const void* combined, void* c,
+                    void* scratch) const override;
   std::size_t packed_bytes() const noexcept override;
   std::string format() const override;
   void pack(const void* b, void* packed) const override;

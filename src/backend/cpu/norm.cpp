@@ -19,10 +19,12 @@
 #define WICK_NORM_ROWS
 namespace wick {
 
-/// Rows of x [rows, d]; weight and bias may be null.
+/// Rows of x [rows, d], or of x + y, which goes to `sum`, where y is not null; weight and bias may be null.
 struct NormRows {
   DType dtype;
   const void* x;
+  const void* y;
+  void* sum;
   void* out;
   std::int64_t rows;
   std::int64_t d;
@@ -86,10 +88,18 @@ void layer_norm_row(const T* x, T* out, const NormRows& job) {
 
 template <typename T>
 void norm_rows(const NormRows& job, bool centered) {
-  const auto* x = static_cast<const T*>(job.x);
-  auto* out = static_cast<T*>(job.out);
-  for (std::int64_t r = 0; r < job.rows; ++r, x += job.d, out += job.d) {
-    if (r + 1 < job.rows) prefetch_row(x + job.d, job.d);
+  for (std::int64_t at = 0; at < job.rows * job.d; at += job.d) {
+    const T* x = static_cast<const T*>(job.x) + at;
+    if (at + job.d < job.rows * job.d) prefetch_row(x + job.d, job.d);
+    if (job.y) {
+      const T* const y = static_cast<const T*>(job.y) + at;
+      T* const sum = static_cast<T*>(job.sum) + at;
+      map_row(x, sum, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+        return hn::Add(v, load_some(y + i, n));
+      });
+      x = sum;
+    }
+    T* const out = static_cast<T*>(job.out) + at;
     if (centered)
       layer_norm_row(x, out, job);
     else
@@ -115,6 +125,7 @@ namespace {
 
 HWY_EXPORT(RunNormRows);
 
+/// Inputs are x, what is added to it, if that is what the op does, and the parameters.
 class NormKernel final : public Kernel {
  public:
   NormKernel(const KernelRequest& request, bool centered)
@@ -122,8 +133,9 @@ class NormKernel final : public Kernel {
         rows_(d_ > 0 ? request.output.shape().elements() / d_ : 0),
         dtype_(request.output.dtype),
         eps_(request.attrs.as<NormAttrs>().eps),
-        centered_(centered) {
-    for (const Slot& parameter : request.inputs.subspan(1)) parameters_.push_back(parameter.dtype);
+        centered_(centered),
+        adds_(request.op.results > 1) {
+    for (const Slot& parameter : request.inputs.subspan(terms())) parameters_.push_back(parameter.dtype);
   }
 
   std::size_t scratch_bytes() const override {
@@ -131,39 +143,55 @@ class NormKernel final : public Kernel {
   }
 
   void run(const void* const* inputs, void* output, void* scratch) const override {
+    void* const outputs[2] = {output, nullptr};
+    run_results(inputs, outputs, scratch);
+  }
+
+  void run_results(const void* const* inputs, void* const* outputs, void* scratch) const override {
     const float* parameters[2] = {nullptr, nullptr};
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       if (parameters_[i] == DType::f32) {
-        parameters[i] = static_cast<const float*>(inputs[1 + i]);
+        parameters[i] = static_cast<const float*>(inputs[terms() + i]);
       } else {
         float* wide = static_cast<float*>(scratch) + static_cast<std::int64_t>(i) * d_;
-        widen_row(parameters_[i], inputs[1 + i], wide, d_);
+        widen_row(parameters_[i], inputs[terms() + i], wide, d_);
         parameters[i] = wide;
       }
     }
     const auto row_bytes = d_ * static_cast<std::int64_t>(size_of(dtype_));
     const auto* x = static_cast<const std::byte*>(inputs[0]);
-    auto* out = static_cast<std::byte*>(output);
+    const auto* y = adds_ ? static_cast<const std::byte*>(inputs[1]) : nullptr;
+    auto* sum = adds_ ? static_cast<std::byte*>(outputs[1]) : nullptr;
+    auto* out = static_cast<std::byte*>(outputs[0]);
     parallel_rows(rows_, d_, [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t at = begin * row_bytes;
       HWY_DYNAMIC_DISPATCH(RunNormRows)
-      ({dtype_, x + begin * row_bytes, out + begin * row_bytes, end - begin, d_, parameters[0], parameters[1],
-        eps_},
+      ({dtype_, x + at, adds_ ? y + at : nullptr, adds_ ? sum + at : nullptr, out + at, end - begin, d_,
+        parameters[0], parameters[1], eps_},
        centered_);
     });
   }
 
  private:
+  std::size_t terms() const { return adds_ ? 2 : 1; }
+
   std::int64_t d_;
   std::int64_t rows_;
   DType dtype_;
   double eps_;
   bool centered_;
+  bool adds_;
   std::vector<DType> parameters_;
 };
 
 bool supports(const KernelRequest& request) {
   return std::none_of(request.inputs.begin(), request.inputs.end(),
                       [](const Slot& slot) { return slot.dtype == DType::f64; });
+}
+
+/// In place, a parameter must not be taken for a row.
+bool supports_sum(const KernelRequest& request) {
+  return supports(request) && request.output.shape().elements() > request.output.shape().dim(-1);
 }
 
 template <bool centered>
@@ -174,6 +202,8 @@ std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
 constexpr KernelEntry entries[] = {
     {.op = "rms_norm", .prepare = prepare<false>, .in_place = true, .supports = supports},
     {.op = "layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports},
+    {.op = "add_rms_norm", .prepare = prepare<false>, .in_place = true, .supports = supports_sum},
+    {.op = "add_layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports_sum},
 };
 
 }  // namespace

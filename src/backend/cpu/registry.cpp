@@ -12,10 +12,26 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend() {
     using namespace cpu_kernels;
-    for (Entries (*list)() :
-         {&elementwise, &elementwise_group, &elementwise_batch, &movement, &reduce, &sum_of_squares,
-          &argreduce, &cumsum, &matmul, &lora, &indexing, &cpu_kernels::sort, &cpu_kernels::random, &softmax,
-          &norm, &rope, &attention, &cross_entropy, &linear_cross_entropy})
+    for (Entries (*list)() : {&elementwise,
+                              &elementwise_group,
+                              &elementwise_batch,
+                              &movement,
+                              &reduce,
+                              &reduction_group,
+                              &sum_of_squares,
+                              &argreduce,
+                              &cumsum,
+                              &matmul,
+                              &lora,
+                              &indexing,
+                              &cpu_kernels::sort,
+                              &cpu_kernels::random,
+                              &softmax,
+                              &norm,
+                              &rope,
+                              &attention,
+                              &cross_entropy,
+                              &linear_cross_entropy})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cpu"; }

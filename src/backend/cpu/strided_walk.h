@@ -9,6 +9,16 @@
 
 namespace wick {
 
+/// Strides of `layout` broadcast to `shape`; 0 along dimensions of size 1.
+inline Strides broadcast_strides(const Layout& layout, const Shape& shape) {
+  Strides strides{};
+  const int added = shape.rank() - layout.shape.rank();
+  for (int i = 0; i < layout.shape.rank(); ++i)
+    if (layout.shape[i] != 1)
+      strides[static_cast<std::size_t>(i + added)] = layout.strides[static_cast<std::size_t>(i)];
+  return strides;
+}
+
 /// The positions of a shape in row-major order, with the offset that each has in some operands of different
 /// strides. Dimensions of size 1 are left out, and neighbours that every operand can walk as one are merged.
 template <std::size_t operands>

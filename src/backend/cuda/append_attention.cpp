@@ -45,7 +45,7 @@ class AppendAttentionKernel final : public Kernel {
   }
 
   void run(const void* const*, void*, void*) const override {}  // it has several results
-  void run_group(const void* const* inputs, void* const* outputs) const override {
+  void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
     if (outputs[1] != inputs[In::k_cache]) whole_k_.launch(inputs[In::k_cache], outputs[1]);
     if (outputs[2] != inputs[In::v_cache]) whole_v_.launch(inputs[In::v_cache], outputs[2]);
     AppendedAttention p = problem_;

@@ -95,10 +95,10 @@ class ElementwiseKernel final : public Kernel {
     module_ = RuntimeModule::of(source.text);
   }
 
-  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
-    run_group(inputs, &output);
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    run_results(inputs, &output, scratch);
   }
-  void run_group(const void* const* inputs, void* const* results) const override {
+  void run_results(const void* const* inputs, void* const* results, void* /*scratch*/) const override {
     if (count_ == 0) return;
     const bool packs = can_pack(inputs, results);
     const Walk& walk = packs ? packed_ : single_;

@@ -61,10 +61,10 @@ class BatchKernel final : public Kernel {
     module_ = RuntimeModule::of(source.text);
   }
 
-  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
-    run_group(inputs, &output);
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    run_results(inputs, &output, scratch);
   }
-  void run_group(const void* const* inputs, void* const* outputs) const override {
+  void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
     for (std::size_t begin = 0; begin < order_.size();) {
       std::size_t end = begin + 1;
       if (counts_[order_[begin]] <= many_elements) end = std::min(order_.size(), begin + most_members_);

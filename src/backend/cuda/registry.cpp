@@ -37,7 +37,9 @@ class CudaBackend final : public Backend {
                                        &kernels::thin_linear,
                                        &kernels::attention,
                                        &kernels::append_attention,
-                                       &kernels::lora})
+                                       &kernels::lora,
+                                       &kernels::linear_epilogue,
+                                       &kernels::reduction_group})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }

@@ -6,13 +6,6 @@
 namespace wick {
 namespace {
 
-/// Whether a node lies row by row without a copy, as the kernel of `linear` wants it.
-bool is_row_major(const Graph& graph, std::uint32_t node) {
-  const GraphNode& n = graph.nodes[node];
-  if (!n.op) return graph.leaves[n.leaf].layout.is_contiguous();
-  return !n.op->view || n.op->name == "reshape";
-}
-
 bool swaps_rows_and_columns(const GraphNode& permutation) {
   const auto order = permutation.attrs.as<PermuteAttrs>().order;
   return permutation.spec.shape.rank() == 2 && order[0] == 1;
@@ -24,7 +17,7 @@ Tensor stored_weight(const Found& f, const Pattern& weight) {
   if (node.op && node.op->name == "cast") {
     const DType stored = f.graph().nodes[node.inputs[0]].spec.dtype;
     if (is_floating(stored) && size_of(stored) < size_of(node.spec.dtype) &&
-        is_row_major(f.graph(), node.inputs[0]))
+        f.graph().is_row_major(node.inputs[0]))
       return f.tensor(node.inputs[0]);
   }
   return f[weight];
@@ -57,8 +50,8 @@ std::vector<Rule> linear_patterns() {
          const DType dtype = f.root().spec.dtype;
          const bool fits = is_floating(dtype) && dtype != DType::f64 && f.root().spec.shape.rank() == 2 &&
                            swaps_rows_and_columns(f.node(transposed)) &&
-                           is_row_major(f.graph(), f.position(x)) &&
-                           is_row_major(f.graph(), f.position(weight));
+                           f.graph().is_row_major(f.position(x)) &&
+                           f.graph().is_row_major(f.position(weight));
          return fits ? linear(f[x], stored_weight(f, weight)) : Tensor{};
        }},
       {"linear with a bias", op("add", product, bias),

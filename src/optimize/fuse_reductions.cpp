@@ -1,0 +1,54 @@
+#include "optimize/fuse_reductions.h"
+
+#include "graph/elementwise_group.h"
+#include "ops/reduction_group.h"
+#include "optimize/fuse_elementwise.h"
+#include "optimize/lower.h"
+
+namespace wick {
+namespace {
+
+Shape shape_of_inputs(const Graph& graph, const GraphNode& node) {
+  Shape shape = graph.nodes[node.inputs[0]].spec.shape;
+  for (std::uint32_t input : node.inputs) shape = broadcast_shapes(shape, graph.nodes[input].spec.shape);
+  return shape;
+}
+
+/// The reduction at `i` with what computes its elements, whose inputs are positions in the graph.
+std::optional<GraphNode> fused(const Graph& graph, std::uint32_t i, const std::vector<std::uint32_t>& uses,
+                               const PassContext& context) {
+  const GraphNode& node = graph.nodes[i];
+  const auto reduction = node.op ? reduction_of(*node.op) : std::nullopt;
+  if (!reduction || uses[node.inputs[0]] != 1) return std::nullopt;
+  const GraphNode& elements = graph.nodes[node.inputs[0]];
+  const auto program = program_of(graph, node.inputs[0], context);
+  if (!program || program->results.size() != 1 || !(shape_of_inputs(graph, elements) == elements.spec.shape))
+    return std::nullopt;
+  GraphNode step = node;
+  step.op = &reduction_group_op();
+  step.attrs = ReductionGroupAttrs{*reduction, node.attrs.as<ReduceAttrs>()};
+  step.inputs = elements.inputs;
+  step.group = std::make_shared<const ElementwiseGroup>(*program);
+  if (!has_kernel(graph, step, context)) return std::nullopt;
+  return step;
+}
+
+}  // namespace
+
+Graph fuse_reductions(const Graph& graph, const PassContext& context) {
+  const std::vector<std::uint32_t> uses = count_uses(graph);
+  std::vector<std::optional<GraphNode>> steps(graph.nodes.size());
+  std::vector<char> inside(graph.nodes.size(), 0);
+  for (std::uint32_t i = 0; i < graph.nodes.size(); ++i)
+    if ((steps[i] = fused(graph, i, uses, context))) inside[graph.nodes[i].inputs[0]] = 1;
+  Rewriter out(graph);
+  for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) {
+    if (inside[i]) continue;
+    GraphNode node = steps[i] ? std::move(*steps[i]) : graph.nodes[i];
+    for (std::uint32_t& input : node.inputs) input = out[input];
+    out.map(i, out.append(std::move(node)));
+  }
+  return out.finish();
+}
+
+}  // namespace wick
