@@ -1,5 +1,7 @@
 #include "ops/append_attention.h"
 
+#include <limits>
+
 #include "backend/cuda/append_attention.h"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/kernels.h"
@@ -78,8 +80,8 @@ bool supports(const KernelRequest& request) {
   const Shape& q = request.output.shape();
   const Shape& cache = request.inputs[In::k_cache].shape();
   return compute_capability() >= 90 && (dtype == DType::bf16 || dtype == DType::f16) && q.elements() > 0 &&
-         cache.elements() > 0 && q[3] % 8 == 0 && q[3] <= most_decode_d &&
-         q[1] / cache[1] <= most_decode_rows;
+         cache.elements() > 0 && cache[2] * cache[3] <= std::numeric_limits<int>::max() && q[3] % 8 == 0 &&
+         q[3] <= most_decode_d && q[1] / cache[1] <= most_decode_rows;
 }
 
 constexpr KernelEntry entries[] = {

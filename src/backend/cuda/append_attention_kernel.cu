@@ -4,38 +4,45 @@
 #include "backend/cuda/attention_decode.cuh"
 #include "backend/cuda/dependent_launch.cuh"
 #include "backend/cuda/dispatch.cuh"
-#include "backend/cuda/gpu.h"
 
 // One generated position: rotation of its query and key, their place in the cache, and attention, in one
 // kernel. A cluster of blocks takes a key head; its blocks take turns at the keys.
 namespace wick::cuda {
 namespace {
 
-constexpr int warps = 8;
-constexpr int threads = warps * 32;
-constexpr int block_keys = warps * step_keys;
+constexpr int most_cluster = 8;
 
+/// Few warps where each holds much in registers.
 template <int Width>
+struct Block {
+  static constexpr int warps = Width > 64 ? 4 : 8;
+  static constexpr int threads = warps * 32;
+  static constexpr int keys = warps * step_keys;
+  static constexpr int on_multiprocessor = Width > 64 ? 3 : 2;
+};
+
+template <int Width, int Groups>
 struct Shared {
-  WarpParts<warps, Width> of_warps;
-  float largest[16];  // of the block
-  float total[16];
-  float values[16][Width];
-  std::uint16_t q[16][Width + 8];
+  static constexpr int rows = 8 * Groups;
+  WarpParts<Block<Width>::warps, Width, Groups> of_warps;
+  float largest[rows];  // of the block
+  float total[rows];
+  float values[rows][Width];
+  std::uint16_t q[rows][Width + 8];
   std::uint16_t k[Width];
   std::uint16_t v[Width];
 };
 
-/// The new position of a head: queries and key rotated into shared memory, the value beside them.
-template <typename T, int Width>
-__device__ void gather(const AppendedAttention& p, Shared<Width>& shared, std::int64_t batch,
+/// The new position of a head: queries and key rotated into shared memory, the value beside them. Warps take
+/// turns at the rows.
+template <typename T, int Width, int Groups>
+__device__ void gather(const AppendedAttention& p, Shared<Width, Groups>& shared, std::int64_t batch,
                        std::int64_t kv_head) {
   const AttentionProblem& a = p.attention;
   const int half = static_cast<int>(a.d) / 2;
   const int queries = static_cast<int>(a.heads / a.kv_heads);
-  for (int i = static_cast<int>(threadIdx.x); i < (queries + 2) * half; i += threads) {
-    const int row = i / half;
-    const int j = i % half;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int row = static_cast<int>(threadIdx.x) / 32; row < queries + 2; row += Block<Width>::warps) {
     const bool is_query = row < queries;
     const bool is_key = row == queries;
     const AttentionSteps& steps = is_query ? a.q_steps : is_key ? p.k_steps : p.v_steps;
@@ -43,26 +50,43 @@ __device__ void gather(const AppendedAttention& p, Shared<Width>& shared, std::i
                                     : is_key ? p.k
                                              : p.v,
                                     steps, batch, is_query ? kv_head * queries + row : kv_head, 0);
-    const T x1 = from[j * steps.d];
-    const T x2 = from[(j + half) * steps.d];
     auto* const to = reinterpret_cast<T*>(is_query ? shared.q[row] : is_key ? shared.k : shared.v);
-    if (!is_query && !is_key) {
-      to[j] = x1;
-      to[j + half] = x2;
-      continue;
+    for (int j = lane; j < half; j += 32) {
+      const T x1 = from[j * steps.d];
+      const T x2 = from[(j + half) * steps.d];
+      const float cos = p.cos[batch * p.cos_steps.batch + j * p.cos_steps.pair];
+      const float sin = p.sin[batch * p.sin_steps.batch + j * p.sin_steps.pair];
+      const bool turns = is_query || is_key;
+      to[j] = turns ? written<T>(read(x1) * cos - read(x2) * sin) : x1;
+      to[j + half] = turns ? written<T>(read(x2) * cos + read(x1) * sin) : x2;
     }
-    const float cos = p.cos[batch * p.cos_steps.batch + j * p.cos_steps.pair];
-    const float sin = p.sin[batch * p.sin_steps.batch + j * p.sin_steps.pair];
-    to[j] = written<T>(read(x1) * cos - read(x2) * sin);
-    to[j + half] = written<T>(read(x2) * cos + read(x1) * sin);
   }
 }
 
+/// Asks for the keys and values that this block begins with while the kernels ahead run: a guess, for the
+/// position may still be written.
 template <typename T, int Width>
-__global__ void __launch_bounds__(threads)
+__device__ void prefetch(const AppendedAttention& p, std::int64_t list, int rank) {
+  constexpr int threads = Block<Width>::threads;
+  constexpr int block_keys = Block<Width>::keys;
+  const AttentionProblem& a = p.attention;
+  const KeyRange visible = visible_keys(a, __ldcg(a.offset));
+  const std::int64_t first = (visible.begin / block_keys + rank) * block_keys;
+  const std::int64_t keys = visible.end - first < block_keys ? visible.end - first : block_keys;
+  const std::int64_t begin = (list * a.n + first) * a.d * static_cast<std::int64_t>(sizeof(T));
+  for (std::int64_t i = threadIdx.x * 128; i < keys * a.d * static_cast<std::int64_t>(sizeof(T));
+       i += threads * 128)
+    for (const void* cache : {p.k_cache, p.v_cache})
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const char*>(cache) + begin + i));
+}
+
+template <typename T, int Width, int Groups>
+__global__ void __launch_bounds__(Block<Width>::threads, Block<Width>::on_multiprocessor)
     append_and_attend(const __grid_constant__ AppendedAttention p, const int cluster) {
+  constexpr int threads = Block<Width>::threads;
+  constexpr int block_keys = Block<Width>::keys;
   extern __shared__ __align__(16) unsigned char dynamic[];
-  auto& shared = *reinterpret_cast<Shared<Width>*>(dynamic);
+  auto& shared = *reinterpret_cast<Shared<Width, Groups>*>(dynamic);
   let_next_begin();
   const AttentionProblem& a = p.attention;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -73,42 +97,48 @@ __global__ void __launch_bounds__(threads)
   const std::int64_t batch = list / a.kv_heads;
   const std::int64_t kv_head = list % a.kv_heads;
   const int queries = static_cast<int>(a.heads / a.kv_heads);
+  prefetch<T, Width>(p, list, rank);
   wait_for_kernels_ahead();
 
   const std::int64_t position = first_position(a);
-  const std::int64_t place = position < 0 ? 0 : position >= a.n ? a.n - 1 : position;
-  const KeyRange visible = visible_keys(a, position);
+  const auto n = static_cast<int>(a.n);
+  const auto d = static_cast<int>(a.d);
+  const int place = position < 0 ? 0 : position >= n ? n - 1 : static_cast<int>(position);
+  const KeyRange range = visible_keys(a, position);
+  const auto begin = static_cast<int>(range.begin);
+  const auto end = static_cast<int>(range.end);
   gather<T>(p, shared, batch, kv_head);
   __syncthreads();
   T* const k = static_cast<T*>(p.k_cache) + list * a.n * a.d;
   T* const v = static_cast<T*>(p.v_cache) + list * a.n * a.d;
   const auto* const new_k = reinterpret_cast<const T*>(shared.k);
   const auto* const new_v = reinterpret_cast<const T*>(shared.v);
-  if (rank == 0 && threadIdx.x < a.d) {  // nobody reads it there before the next kernel
-    k[place * a.d + threadIdx.x] = new_k[threadIdx.x];
-    v[place * a.d + threadIdx.x] = new_v[threadIdx.x];
-  }
+  if (rank == 0)  // nobody reads it there before the next kernel
+    for (int i = static_cast<int>(threadIdx.x); i < d; i += threads) {
+      k[place * d + i] = new_k[i];
+      v[place * d + i] = new_v[i];
+    }
 
-  WarpAttention<T, Width> seen;
+  WarpAttention<T, Width, Groups> seen;
 #pragma unroll
-  for (int h = 0; h < 2; ++h)
+  for (int h = 0; h < Groups; ++h)
 #pragma unroll
     for (int c = 0; c < seen.pieces; ++c) {
       const int column = c * 32 + quarter * 8;
-      seen.q[h][c] = load_if(group + 8 * h < queries && column < a.d, shared.q[group + 8 * h] + column);
+      seen.q[h][c] = load_if(group + 8 * h < queries && column < d, shared.q[group + 8 * h] + column);
     }
-  const std::int64_t first = visible.begin / block_keys * block_keys + rank * block_keys + warp * step_keys;
-  for (std::int64_t key = first; key < visible.end; key += cluster * block_keys) {
+  const auto scale = static_cast<float>(a.scale) * log2_e;
+  for (int key = begin / block_keys * block_keys + rank * block_keys + warp * step_keys; key < end;
+       key += cluster * block_keys) {
     const auto load = [&](const T* cache, const T* appended, int j, int column) {
-      const T* const from = key + j == place ? appended : cache + (key + j) * a.d;
-      return load_if(visible.holds(key + j) && column < a.d, from + column);
+      const T* const from = j == place ? appended : cache + j * d;
+      return load_if(j >= begin && j < end && column < d, from + column);
     };
-    seen.see([&](int j, int column) { return load(k, new_k, j, column); },
-             [&](int j, int column) { return load(v, new_v, j, column); },
+    seen.see([&](int j, int column) { return load(k, new_k, key + j, column); },
+             [&](int j, int column) { return load(v, new_v, key + j, column); },
              [&](int h, int j, float product) {
-               return group + 8 * h < queries && visible.holds(key + j)
-                          ? log2_score<false>(a, product, batch, 0, 0, key + j)
-                          : -INFINITY;
+               return group + 8 * h < queries && key + j >= begin && key + j < end ? product * scale
+                                                                                   : -INFINITY;
              });
   }
 
@@ -126,8 +156,8 @@ __global__ void __launch_bounds__(threads)
     const int row = i / Width * cluster + rank;  // the blocks take turns at the rows
     const int column = i % Width;
     if (row >= queries) break;
-    if (column >= a.d) continue;
-    const RowPart sum = sum_of_parts(cluster, [&](int c) -> RowPart {
+    if (column >= d) continue;
+    const RowPart sum = sum_of_parts<most_cluster>(cluster, [&](int c) -> RowPart {
       return {read_of_rank(&shared.largest[row], c), read_of_rank(&shared.total[row], c),
               read_of_rank(&shared.values[row][column], c)};
     });
@@ -137,29 +167,31 @@ __global__ void __launch_bounds__(threads)
   meet_cluster();  // nobody leaves while others read its parts
 }
 
-template <typename T, int Width>
+/// The blocks of a list split the keys as far as all clusters run at once.
+template <typename T, int Width, int Groups>
 void launch(const AppendedAttention& p, cudaStream_t stream) {
-  const AttentionProblem& a = p.attention;
-  const auto lists = static_cast<int>(a.batch * a.kv_heads);
-  const auto steps = static_cast<int>(std::min<std::int64_t>(8, (a.n + block_keys - 1) / block_keys));
-  const int cluster = std::clamp(2 * multiprocessors() / lists, 1, steps);
-  launch_dependent(append_and_attend<T, Width>,
-                   {.blocks = static_cast<unsigned>(lists * cluster),
-                    .threads = threads,
-                    .shared = sizeof(Shared<Width>),
-                    .cluster = static_cast<unsigned>(cluster),
-                    .stream = stream},
-                   "attention of one position", p, cluster);
+  const auto lists = static_cast<unsigned>(p.attention.batch * p.attention.kv_heads);
+  const std::int64_t steps = (p.attention.n + Block<Width>::keys - 1) / Block<Width>::keys;
+  DependentLaunch how{.blocks = 0,
+                      .threads = Block<Width>::threads,
+                      .shared = sizeof(Shared<Width, Groups>),
+                      .cluster = static_cast<unsigned>(std::min<std::int64_t>(most_cluster, steps)),
+                      .stream = stream};
+  while (how.cluster > 1 && most_clusters(append_and_attend<T, Width, Groups>, how) < lists) --how.cluster;
+  how.blocks = lists * how.cluster;
+  launch_dependent(append_and_attend<T, Width, Groups>, how, "attention of one position", p,
+                   static_cast<int>(how.cluster));
 }
 
 }  // namespace
 
 void launch_appended_attention(const AppendedAttention& p, cudaStream_t stream) {
+  const bool few = p.attention.heads <= 8 * p.attention.kv_heads;
   visit_half(p.attention.dtype, [&]<typename T>() {
     if (p.attention.d <= 64)
-      launch<T, 64>(p, stream);
+      few ? launch<T, 64, 1>(p, stream) : launch<T, 64, 2>(p, stream);
     else
-      launch<T, 128>(p, stream);
+      few ? launch<T, 128, 1>(p, stream) : launch<T, 128, 2>(p, stream);
   });
 }
 

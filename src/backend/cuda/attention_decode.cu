@@ -41,7 +41,7 @@ struct Row {
 /// A block takes the keys of one split of one key head.
 template <typename T, int Width, bool masked>
 __global__ void __launch_bounds__(threads) attend_to_split(const AttentionProblem p, const Parts parts) {
-  __shared__ WarpParts<warps, Width> warp_parts;
+  __shared__ WarpParts<warps, Width, 2> warp_parts;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int group = lane / 4;
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(threads) attend_to_split(const AttentionProble
   const Row row[2] = {Row(p, kv_head, group), Row(p, kv_head, group + 8)};
   const bool real[2] = {group < rows, group + 8 < rows};
   KeyRange own[2];
-  WarpAttention<T, Width> seen;
+  WarpAttention<T, Width, 2> seen;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     own[h] = visible_keys(p, first + row[h].query);

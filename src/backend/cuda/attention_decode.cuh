@@ -26,16 +26,21 @@ __device__ inline std::uint32_t word(const uint4& x, int i) {
   return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w;
 }
 
-/// What a warp has seen of the keys: thread 4 g + t holds what belongs to rows g and g + 8. Scores are in
-/// units of log2.
-template <typename T, int Width>
+/// What a warp has seen of the keys, for 8 `Groups` rows: thread 4 g + t holds what belongs to rows g and
+/// g + 8. Scores are in units of log2.
+template <typename T, int Width, int Groups>
 struct WarpAttention {
   static constexpr int pieces = Width / 32;  // of 32 elements of d
   static constexpr int halves = Width / 64;  // of 64
-  uint4 q[2][pieces];                        // of row g + 8 h, elements 32 c + 8 t and those behind
+  uint4 q[Groups][pieces];                   // of row g + 8 h, elements 32 c + 8 t and those behind
   SumTile out[halves][8];                    // column g of tile j is element 64 half + 8 g + j of d
-  float largest[2] = {-INFINITY, -INFINITY};
-  float total[2] = {0, 0};
+  float largest[Groups];
+  float total[Groups] = {};
+
+  __device__ WarpAttention() {
+#pragma unroll
+    for (float& x : largest) x = -INFINITY;
+  }
 
   /// The next 16 keys. key(j, column) and value(j, column) give 8 elements of key j, score(h, j, product) the
   /// score of row g + 8 h.
@@ -61,15 +66,17 @@ struct WarpAttention {
 #pragma unroll
       for (int c = 0; c < pieces; ++c) {
         const uint4& x = key_parts[t][c];
-        multiply_add<T>(scores[t], {q[0][c].x, q[1][c].x, q[0][c].y, q[1][c].y}, {x.x, x.y});
-        multiply_add<T>(scores[t], {q[0][c].z, q[1][c].z, q[0][c].w, q[1][c].w}, {x.z, x.w});
+        const uint4 lower = Groups > 1 ? q[Groups - 1][c] : make_uint4(0, 0, 0, 0);
+        multiply_add<T>(scores[t], {q[0][c].x, lower.x, q[0][c].y, lower.y}, {x.x, x.y});
+        multiply_add<T>(scores[t], {q[0][c].z, lower.z, q[0][c].w, lower.w}, {x.z, x.w});
       }
 #pragma unroll
     for (int t = 0; t < 2; ++t)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) scores[t].x[i] = score(i / 2, t * 8 + quarter * 2 + i % 2, scores[t].x[i]);
+      for (int i = 0; i < 2 * Groups; ++i)
+        scores[t].x[i] = score(i / 2, t * 8 + quarter * 2 + i % 2, scores[t].x[i]);
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
+    for (int h = 0; h < Groups; ++h) {
       const float most = fmaxf(fmaxf(scores[0].x[2 * h], scores[0].x[2 * h + 1]),
                                fmaxf(scores[1].x[2 * h], scores[1].x[2 * h + 1]));
       const float before = largest[h];
@@ -93,9 +100,12 @@ struct WarpAttention {
           out[half][j].x[2 * h + 1] *= correction;
         }
     }
-    const LeftTile weights{{pack<T>(scores[0].x[0], scores[0].x[1]), pack<T>(scores[0].x[2], scores[0].x[3]),
-                            pack<T>(scores[1].x[0], scores[1].x[1]),
-                            pack<T>(scores[1].x[2], scores[1].x[3])}};
+    LeftTile weights{};
+#pragma unroll
+    for (int t = 0; t < 2; ++t)
+#pragma unroll
+      for (int h = 0; h < Groups; ++h)
+        weights.x[2 * t + h] = pack<T>(scores[t].x[2 * h], scores[t].x[2 * h + 1]);
 #pragma unroll
     for (int half = 0; half < halves; ++half)
 #pragma unroll
@@ -117,34 +127,39 @@ struct RowPart {
   float value;
 };
 
-/// The sum of `count` parts.
-template <typename PartOf>
+/// The sum of parts [0, count) of `Most`, which are all read at once.
+template <int Most, typename PartOf>
 __device__ RowPart sum_of_parts(int count, const PartOf& part_of) {
+  RowPart parts[Most];
+#pragma unroll
+  for (int i = 0; i < Most; ++i) parts[i] = part_of(i < count ? i : 0);
   RowPart sum{-INFINITY, 0, 0};
-  for (int i = 0; i < count; ++i) sum.largest = fmaxf(sum.largest, part_of(i).largest);
+#pragma unroll
+  for (int i = 0; i < Most; ++i) sum.largest = fmaxf(sum.largest, parts[i].largest);
   const float shift = sum.largest == -INFINITY ? 0.0f : sum.largest;
-  for (int i = 0; i < count; ++i) {
-    const RowPart part = part_of(i);
-    const float factor = exp2f(part.largest - shift);
-    sum.total += part.total * factor;
-    sum.value += part.value * factor;
+#pragma unroll
+  for (int i = 0; i < Most; ++i) {
+    const float factor = i < count ? exp2f(parts[i].largest - shift) : 0.0f;
+    sum.total += parts[i].total * factor;
+    sum.value += parts[i].value * factor;
   }
   return sum;
 }
 
 /// What the warps of a block leave for each other.
-template <int Warps, int Width>
+template <int Warps, int Width, int Groups>
 struct WarpParts {
-  float largest[Warps][16];
-  float total[Warps][16];
-  float values[Warps][16][Width + 1];
+  static constexpr int rows = 8 * Groups;
+  float largest[Warps][rows];
+  float total[Warps][rows];
+  float values[Warps][rows][Width + 1];
 
   template <typename T>
-  __device__ void store(int warp, const WarpAttention<T, Width>& seen) {
+  __device__ void store(int warp, const WarpAttention<T, Width, Groups>& seen) {
     const int group = static_cast<int>(threadIdx.x) % 32 / 4;
     const int quarter = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
+    for (int h = 0; h < Groups; ++h) {
       if (quarter == 0) {
         largest[warp][group + 8 * h] = seen.largest[h];
         total[warp][group + 8 * h] = seen.total[h];
@@ -160,7 +175,7 @@ struct WarpParts {
     }
   }
   __device__ RowPart combined(int row, int column) const {
-    return sum_of_parts(Warps, [&](int w) -> RowPart {
+    return sum_of_parts<Warps>(Warps, [&](int w) -> RowPart {
       return {largest[w][row], total[w][row], values[w][row][column]};
     });
   }

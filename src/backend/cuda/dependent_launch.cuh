@@ -58,29 +58,53 @@ struct DependentLaunch {
   cudaStream_t stream;
 };
 
+/// What the runtime takes of a launch; the attributes live as long as it.
+class LaunchConfiguration {
+ public:
+  template <typename... Arguments>
+  LaunchConfiguration(void (*kernel)(Arguments...), const DependentLaunch& how) {
+    if (how.shared > 48 * 1024)
+      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(how.shared)),
+            "asking for shared memory");
+    attributes_[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes_[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes_[1].id = cudaLaunchAttributeClusterDimension;
+    attributes_[1].val.clusterDim.x = how.cluster;
+    attributes_[1].val.clusterDim.y = 1;
+    attributes_[1].val.clusterDim.z = 1;
+    config_.gridDim = how.blocks;
+    config_.blockDim = how.threads;
+    config_.dynamicSmemBytes = how.shared;
+    config_.stream = how.stream;
+    config_.attrs = attributes_;
+    config_.numAttrs = 2;
+  }
+  LaunchConfiguration(const LaunchConfiguration&) = delete;
+  LaunchConfiguration& operator=(const LaunchConfiguration&) = delete;
+  const cudaLaunchConfig_t* get() const { return &config_; }
+
+ private:
+  cudaLaunchAttribute attributes_[2] = {};
+  cudaLaunchConfig_t config_{};
+};
+
 /// Launches a kernel that calls `wait_for_kernels_ahead`.
 template <typename... Arguments>
 void launch_dependent(void (*kernel)(Arguments...), const DependentLaunch& how, const char* name,
                       const std::type_identity_t<Arguments>&... arguments) {
-  if (how.shared > 48 * 1024)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(how.shared)),
-          "asking for shared memory");
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim.x = how.cluster;
-  attributes[1].val.clusterDim.y = 1;
-  attributes[1].val.clusterDim.z = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = how.blocks;
-  config.blockDim = how.threads;
-  config.dynamicSmemBytes = how.shared;
-  config.stream = how.stream;
-  config.attrs = attributes;
-  config.numAttrs = 2;
-  check(cudaLaunchKernelEx(&config, kernel, arguments...), name);
+  LaunchConfiguration config(kernel, how);
+  check(cudaLaunchKernelEx(config.get(), kernel, arguments...), name);
+}
+
+/// How many clusters of this size the GPU runs at once; those of many blocks leave gaps.
+template <typename... Arguments>
+unsigned int most_clusters(void (*kernel)(Arguments...), DependentLaunch how) {
+  how.blocks = how.cluster;
+  LaunchConfiguration config(kernel, how);
+  int most = 0;
+  check(cudaOccupancyMaxActiveClusters(&most, kernel, config.get()), "counting clusters");
+  return static_cast<unsigned int>(most);
 }
 
 }  // namespace wick::cuda

@@ -32,7 +32,11 @@ class ThinLinearKernel final : public Kernel {
     problem_.gated = attrs_.gated != 0;
   }
 
-  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
+  std::size_t scratch_bytes() const override {
+    return problem_.rows > 1 && attrs_.has_norm != 0 ? thin_linear_tiles_scratch(problem_) : 0;
+  }
+
+  void run(const void* const* inputs, void* output, void* scratch) const override {
     const ThinLinearInputs<const void* const> in(std::span(inputs, count()), attrs_);
     ThinLinearProblem p = problem_;
     p.x = in.x;
@@ -44,7 +48,7 @@ class ThinLinearKernel final : public Kernel {
       p.parts[i].bias = in.biases.empty() ? nullptr : in.biases[i];
     }
     const bool aligned =
-        p.depth % 8 == 0 && is_aligned(p.x) && is_aligned(p.norm) &&
+        p.depth % 8 == 0 && is_aligned(p.x) && is_aligned(p.norm) && is_aligned(scratch) &&
         std::all_of(in.weights.begin(), in.weights.end(), [](const void* w) { return is_aligned(w); });
     const cudaStream_t stream = current_launch().stream;
     if (!aligned)
@@ -52,7 +56,7 @@ class ThinLinearKernel final : public Kernel {
     else if (p.rows == 1)
       launch_thin_linear_of_one(dtype_, p, stream);
     else
-      launch_thin_linear_tiles(dtype_, p, stream);
+      launch_thin_linear_tiles(dtype_, p, scratch, stream);
   }
 
  private:
@@ -66,15 +70,13 @@ class ThinLinearKernel final : public Kernel {
   ThinLinearProblem problem_{};
 };
 
-/// What the norm's weight makes of a row is kept in the row's dtype before it is scaled: that of f16 could
-/// not hold it.
 bool supports(const KernelRequest& request) {
   const auto attrs = request.attrs.as<ThinLinearAttrs>();
   const DType dtype = request.output.dtype;
   const Shape& x = request.inputs[0].shape();
   const std::int64_t rows = x.without(-1).elements();
   if (compute_capability() < 90 || attrs.parts > ThinLinearProblem::most_parts) return false;
-  if (dtype != DType::bf16 && !(dtype == DType::f16 && attrs.has_norm == 0)) return false;
+  if (dtype != DType::bf16 && dtype != DType::f16) return false;
   if (rows < 1 || rows > ThinLinearProblem::most_rows || x.dim(-1) < 1) return false;
   if (request.output.shape().elements() > std::numeric_limits<int>::max()) return false;
   return std::all_of(request.inputs.begin(), request.inputs.end(),

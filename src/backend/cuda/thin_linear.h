@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "wick/dtype.h"
@@ -21,7 +22,7 @@ struct ThinLinearProblem {
   Part parts[most_parts];
   int part_count;
   const void* x;         ///< [rows, depth]
-  const void* norm;      ///< [depth], of an RMS norm of x; null: none. bf16 only
+  const void* norm;      ///< [depth], of an RMS norm of x; null: none
   const void* residual;  ///< [rows, outputs], added; null: none
   void* out;             ///< [rows, outputs]
   int rows, depth, outputs;
@@ -34,7 +35,9 @@ struct ThinLinearProblem {
 void launch_thin_linear_plain(DType dtype, const ThinLinearProblem& problem, cudaStream_t stream);
 /// Of one row; here and below rows of 16-byte multiples at aligned addresses, and compute capability 9.0.
 void launch_thin_linear_of_one(DType dtype, const ThinLinearProblem& problem, cudaStream_t stream);
-/// Of several: blocks take 64 outputs by all rows, clusters of them split the depth.
-void launch_thin_linear_tiles(DType dtype, const ThinLinearProblem& problem, cudaStream_t stream);
+/// Of any number: blocks take 64 outputs by all rows, clusters of them split the depth. The scratch memory is
+/// for the rows as the norm makes them.
+std::size_t thin_linear_tiles_scratch(const ThinLinearProblem& problem);
+void launch_thin_linear_tiles(DType dtype, ThinLinearProblem problem, void* scratch, cudaStream_t stream);
 
 }  // namespace wick::cuda

@@ -1,219 +1,280 @@
 #include <algorithm>
+#include <iterator>
 
 #include "backend/cuda/dependent_launch.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/gpu.h"
+#include "backend/cuda/rows.cuh"
 #include "backend/cuda/tensor_core.cuh"
 #include "backend/cuda/thin_linear.cuh"
 
 // Some rows: bound by reading the matrices, which come through shared memory, many copies under way, to the
-// tensor cores.
+// tensor cores. A block goes from tile to tile of the outputs and copies the next one's rows meanwhile.
 namespace wick::cuda {
 namespace {
 
-constexpr int tile_outputs = 64;  // of a block; of a gated layer 32, which have two rows each
 constexpr int depth_step = 128;
-constexpr int threads = 256;  // 4 warps along the outputs, 2 along each step of the depth
+constexpr int most_cluster = 8;
 
-/// One step of the depth: 64 rows of the matrices, `Tiles` times 8 of x, the norm's weight.
-template <int Tiles>
-struct Stage {
-  std::uint16_t matrix[tile_outputs * depth_step];
-  std::uint16_t vectors[Tiles * 8 * depth_step];
-  std::uint16_t norm[depth_step];
-};
-
-/// Sums of one block, by warps along the depth.
-template <int Tiles>
-struct Sums {
-  static constexpr int stride = tile_outputs + 4;  // apart in banks
-  float products[2][Tiles * 8][stride];
-  float squares[2][Tiles * 8];
+/// A block takes `Lines` times 16 rows of the matrices by `Tiles` times 8 of x: a warp for 16 rows and half
+/// of each step of the depth.
+template <int Lines, int Tiles, int Stages>
+struct Shared {
+  static constexpr int threads = Lines * 64;
+  static constexpr int outputs = Lines * 16;  // of a gated layer half as many, which have two rows each
+  static constexpr int rows = Tiles * 8;
+  struct Stage {
+    std::uint16_t matrix[outputs * depth_step];
+    std::uint16_t vectors[rows * depth_step];
+  };
+  Stage stages[Stages];
+  float sums[rows][outputs + 4];  // of the block; rows lie apart in banks
 };
 
 /// Where 8 elements lie: neighbours of one column in other banks.
 __device__ inline int place(int row, int piece) { return row * depth_step + (piece ^ (row & 7)) * 8; }
 
-/// Products of two pairs of bf16, each rounded.
-__device__ inline std::uint32_t multiply_pairs(std::uint32_t a, std::uint32_t b) {
-  std::uint32_t product;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000u));
-  return product;
-}
-__device__ inline float add_squares(float sum, std::uint32_t pair) {
-  const float low = __uint_as_float(pair << 16);
-  const float high = __uint_as_float(pair & 0xffff0000u);
-  return fmaf(high, high, fmaf(low, low, sum));
+/// The sum over the blocks of a cluster.
+__device__ inline float total(const float* own, int cluster) {
+  if (cluster == 1) return *own;
+  float parts[most_cluster];
+#pragma unroll
+  for (int c = 0; c < most_cluster; ++c) parts[c] = read_of_rank(own, c < cluster ? c : 0);
+  float sum = 0;
+#pragma unroll
+  for (int c = 0; c < most_cluster; ++c)
+    if (c < cluster) sum += parts[c];
+  return sum;
 }
 
-template <typename T, int Tiles, int Stages, bool normed>
-__global__ void __launch_bounds__(threads)
-    multiply_tiles(const __grid_constant__ ThinLinearProblem p, const int cluster) {
-  extern __shared__ __align__(128) unsigned char shared[];
-  auto* const stages = reinterpret_cast<Stage<Tiles>*>(shared);
+/// Clusters of blocks split the depth of a tile.
+struct Walk {
+  int cluster;
+  int tiles;
+};
+
+template <typename T, int Lines, int Tiles, int Stages>
+__global__ void __launch_bounds__(Lines * 64, 2)
+    multiply_tiles(const __grid_constant__ ThinLinearProblem p, const Walk walk) {
+  extern __shared__ __align__(128) unsigned char dynamic[];
+  using Block = Shared<Lines, Tiles, Stages>;
+  constexpr int threads = Block::threads;
+  auto& shared = *reinterpret_cast<Block*>(dynamic);
   let_next_begin();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int rank = static_cast<int>(blockIdx.x) % cluster;
-  const int tile = static_cast<int>(blockIdx.x) / cluster;
-  const int steps = (p.depth + depth_step - 1) / depth_step;
-  const int first = steps * rank / cluster;
-  const int last = steps * (rank + 1) / cluster;
-  const int outputs = p.gated ? tile_outputs / 2 : tile_outputs;  // of this tile
+  const int rank = static_cast<int>(blockIdx.x) % walk.cluster;
+  const int walkers = static_cast<int>(gridDim.x) / walk.cluster;
+  const int first_tile = static_cast<int>(blockIdx.x) / walk.cluster;
+  const int all_steps = (p.depth + depth_step - 1) / depth_step;
+  const int first = all_steps * rank / walk.cluster;
+  const int steps = all_steps * (rank + 1) / walk.cluster - first;
+  const int outputs = p.gated ? Block::outputs / 2 : Block::outputs;            // of a tile
+  const int count = (walk.tiles - first_tile + walkers - 1) / walkers * steps;  // of steps in all
 
+  // What is copied next, the matrices and x each in the order in which it is used.
   const int piece = static_cast<int>(threadIdx.x) % 16;
   const int line = static_cast<int>(threadIdx.x) / 16;
-  const T* rows[tile_outputs / 16];
+  constexpr int lines = threads / 16;
+  const T* rows[4];
+  int matrix_tile = first_tile;
+  int matrix_step = 0;
+  int vector_step = 0;
+  const auto load_matrix = [&](int i) {
+    if (matrix_step == 0) {
 #pragma unroll
-  for (int i = 0; i < tile_outputs / 16; ++i) {
-    const int local = line + i * 16;
-    const int output = tile * outputs + local % outputs;
-    rows[i] = output < p.outputs ? MatrixRow(p, output, local / outputs).begin<T>(p) : nullptr;
-  }
-  const auto load_matrix = [&](int step) {
-    auto* const to = stages[(step - first) % Stages].matrix;
-    const int k = step * depth_step + piece * 8;
+      for (int j = 0; j < 4; ++j) {
+        const int local = line + j * lines;
+        const int output = matrix_tile * outputs + local % outputs;
+        rows[j] = output < p.outputs ? MatrixRow(p, output, local / outputs).begin<T>(p) : nullptr;
+      }
+    }
+    auto* const to = shared.stages[i % Stages].matrix;
+    const int k = (first + matrix_step) * depth_step + piece * 8;
 #pragma unroll
-    for (int i = 0; i < tile_outputs / 16; ++i)
-      copy_async(to + place(line + i * 16, piece), rows[i] + k, rows[i] && k < p.depth);
+    for (int j = 0; j < 4; ++j)
+      copy_async(to + place(line + j * lines, piece), rows[j] + k, rows[j] && k < p.depth);
+    if (++matrix_step < steps) return;
+    matrix_step = 0;
+    matrix_tile += walkers;
   };
-  const auto load_vectors = [&](int step) {
-    Stage<Tiles>& to = stages[(step - first) % Stages];
-    const int k = step * depth_step + piece * 8;
-    for (int r = line; r < Tiles * 8; r += 16)
-      copy_async(to.vectors + place(r, piece),
+  const auto load_vectors = [&](int i) {
+    auto* const to = shared.stages[i % Stages].vectors;
+    const int k = (first + vector_step) * depth_step + piece * 8;
+    for (int r = line; r < Block::rows; r += lines)
+      copy_async(to + place(r, piece),
                  static_cast<const T*>(p.x) + static_cast<std::int64_t>(r) * p.depth + k,
                  r < p.rows && k < p.depth);
-    if (normed && line == 0) copy_async(to.norm + piece * 8, static_cast<const T*>(p.norm) + k, k < p.depth);
+    if (++vector_step == steps) vector_step = 0;
   };
 
   if (!p.constant) wait_for_kernels_ahead();
-#pragma unroll
-  for (int s = 0; s < Stages - 1; ++s)
-    if (first + s < last) load_matrix(first + s);
+  for (int i = 0; i < Stages - 1 && i < count; ++i) load_matrix(i);
   wait_for_kernels_ahead();
-#pragma unroll
-  for (int s = 0; s < Stages - 1; ++s) {
-    if (first + s < last) load_vectors(first + s);
+  for (int i = 0; i < Stages - 1; ++i) {
+    if (i < count) load_vectors(i);
     commit_copies();
   }
 
-  const int m = warp % 4;
-  const int part = warp / 4;
+  const int own_rows = (p.rows - rank + walk.cluster - 1) / walk.cluster;  // that this block adds up
+  const int m = warp % Lines;
+  const int part = warp / Lines;
   SumTile sums[Tiles];
-  float squares[(Tiles + 3) / 4] = {};  // of tiles m, m + 4, ..
-  for (int step = first; step < last; ++step) {
+  int tile = first_tile;
+  int step = 0;
+  for (int i = 0; i < count; ++i) {
     wait_copies<Stages - 2>();
     __syncthreads();
-    if (step + Stages - 1 < last) {
-      load_matrix(step + Stages - 1);
-      load_vectors(step + Stages - 1);
+    if (i + Stages - 1 < count) {
+      load_matrix(i + Stages - 1);
+      load_vectors(i + Stages - 1);
     }
     commit_copies();
-    const Stage<Tiles>& stage = stages[(step - first) % Stages];
+    const typename Block::Stage& stage = shared.stages[i % Stages];
 #pragma unroll
-    for (int i = 0; i < depth_step / 32; ++i) {
-      const int k = part * (depth_step / 16) + i * 2;  // in pieces
+    for (int j = 0; j < depth_step / 32; ++j) {
+      const int k = part * (depth_step / 16) + j * 2;  // in pieces
       LeftTile matrix;
       load_matrices(matrix.x, stage.matrix + place(m * 16 + lane % 16, k + lane / 16));
-      std::uint32_t weight[2] = {};
-      if constexpr (normed) {
-        weight[0] = *reinterpret_cast<const std::uint32_t*>(stage.norm + k * 8 + lane % 4 * 2);
-        weight[1] = *reinterpret_cast<const std::uint32_t*>(stage.norm + k * 8 + 8 + lane % 4 * 2);
-      }
 #pragma unroll
       for (int t = 0; t < Tiles; t += 2) {
         std::uint32_t x[4];
         const int r = Tiles == 1 ? lane % 8 : t * 8 + lane / 16 * 8 + lane % 8;
         load_matrices(x, stage.vectors + place(r, k + lane / 8 % 2));
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          if (t + j / 2 >= Tiles) continue;
-          if constexpr (normed) {
-            if ((t + j / 2) % 4 == m) squares[(t + j / 2) / 4] = add_squares(squares[(t + j / 2) / 4], x[j]);
-            x[j] = multiply_pairs(x[j], weight[j % 2]);
-          }
-        }
         multiply_add<T>(sums[t], matrix, {x[0], x[1]});
         if (t + 1 < Tiles) multiply_add<T>(sums[t + 1], matrix, {x[2], x[3]});
       }
     }
-  }
-  wait_copies<0>();
-  __syncthreads();
+    if (++step < steps) continue;
 
-  auto& block = *reinterpret_cast<Sums<Tiles>*>(shared);
+    // The two warps along the depth add up, then the blocks of the cluster, which take turns at the rows.
+    for (int adding = 1; adding >= 0; --adding) {
+      if (part == adding)
 #pragma unroll
-  for (int t = 0; t < Tiles; ++t) {
+        for (int t = 0; t < Tiles; ++t)
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
-      block.products[part][t * 8 + lane % 4 * 2 + i % 2][m * 16 + lane / 4 + i / 2 * 8] = sums[t].x[i];
-    if (normed && t % 4 == m) {
-      float sum = squares[t / 4];
-      sum += __shfl_xor_sync(~0u, sum, 1);
-      sum += __shfl_xor_sync(~0u, sum, 2);
-      if (lane % 4 == 0) block.squares[part][t * 8 + lane / 4] = sum;
+          for (int e = 0; e < 4; ++e) {
+            float& sum = shared.sums[t * 8 + lane % 4 * 2 + e % 2][m * 16 + lane / 4 + e / 2 * 8];
+            sum = adding == 1 ? sums[t].x[e] : sum + sums[t].x[e];
+          }
+      __syncthreads();
     }
+    if (walk.cluster > 1) meet_cluster();
+#pragma unroll 2
+    for (int item = static_cast<int>(threadIdx.x); item < own_rows * outputs; item += threads) {
+      const int r = item / outputs * walk.cluster + rank;
+      const int local = item % outputs;
+      const int output = tile * outputs + local;
+      if (output >= p.outputs) continue;
+      float result = total(&shared.sums[r][local], walk.cluster) + MatrixRow(p, output, 0).bias<T>(p);
+      if (p.gated)
+        result = gated(result, total(&shared.sums[r][local + outputs], walk.cluster) +
+                                   MatrixRow(p, output, 1).bias<T>(p));
+      const std::int64_t at = static_cast<std::int64_t>(r) * p.outputs + output;
+      if (p.residual) result += read(static_cast<const T*>(p.residual)[at]);
+      static_cast<T*>(p.out)[at] = written<T>(result);
+    }
+    if (walk.cluster > 1) meet_cluster();  // nobody leaves, or goes on, while others read its sums
+    tile += walkers;
+    step = 0;
+#pragma unroll
+    for (int t = 0; t < Tiles; ++t) sums[t] = SumTile{};
   }
-  meet_cluster();
-  // The blocks of a cluster take turns at the rows.
-  const auto total = [&](const float* of_first, int apart) {
-    float sum = 0;
-    for (int c = 0; c < cluster; ++c) sum += read_of_rank(of_first, c) + read_of_rank(of_first + apart, c);
-    return sum;
-  };
-  constexpr int products_apart = Tiles * 8 * Sums<Tiles>::stride;
-  for (int i = static_cast<int>(threadIdx.x); i < Tiles * 8 * outputs; i += threads) {
-    const int r = i / outputs * cluster + rank;
-    const int output = tile * outputs + i % outputs;
-    if (r >= p.rows) break;
-    if (output >= p.outputs) continue;
-    const float scale = normed ? inverse_rms(p, total(&block.squares[0][r], Tiles * 8)) : 1.0f;
-    const float* const sum = &block.products[0][r][i % outputs];
-    float result = total(sum, products_apart) * scale + MatrixRow(p, output, 0).bias<T>(p);
-    if (p.gated)
-      result =
-          gated(result, total(sum + outputs, products_apart) * scale + MatrixRow(p, output, 1).bias<T>(p));
-    const std::int64_t at = static_cast<std::int64_t>(r) * p.outputs + output;
-    if (p.residual) result += read(static_cast<const T*>(p.residual)[at]);
-    static_cast<T*>(p.out)[at] = written<T>(result);
-  }
-  meet_cluster();  // nobody leaves while others read its sums
 }
 
-template <typename T, int Tiles, int Stages>
-void launch(const ThinLinearProblem& p, cudaStream_t stream) {
-  constexpr std::size_t shared = std::max(Stages * sizeof(Stage<Tiles>), sizeof(Sums<Tiles>));
-  const int outputs = p.gated ? tile_outputs / 2 : tile_outputs;
+/// The rows of x as the norm makes them: a block a row.
+template <typename T>
+__global__ void __launch_bounds__(256) normalize(const __grid_constant__ ThinLinearProblem p, T* out) {
+  let_next_begin();
+  wait_for_kernels_ahead();
+  const T* const x = static_cast<const T*>(p.x) + static_cast<std::int64_t>(blockIdx.x) * p.depth;
+  const T* const weight = static_cast<const T*>(p.norm);
+  T* const to = out + static_cast<std::int64_t>(blockIdx.x) * p.depth;
+  float squares = 0;
+  for (int k = static_cast<int>(threadIdx.x) * 8; k < p.depth; k += 2048) {
+    const auto pack = load_pack<8>(x + k);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) squares = fmaf(read(pack.at[i]), read(pack.at[i]), squares);
+  }
+  const float scale = inverse_rms(p, block_sum(squares));
+  for (int k = static_cast<int>(threadIdx.x) * 8; k < p.depth; k += 2048) {
+    auto pack = load_pack<8>(x + k);
+    const auto by = load_pack<8>(weight + k);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) pack.at[i] = written<T>(read(pack.at[i]) * scale * read(by.at[i]));
+    store_pack(to + k, pack);
+  }
+}
+
+/// How a problem is cut: 16 rows a line.
+struct Cut {
+  int lines;
+  Walk walk;
+  double cost;
+};
+
+/// The cost is that of the block that copies most, in rows of one step; a cluster takes time to meet, which
+/// the thinnest tiles do not bring in again.
+Cut cut_of(const ThinLinearProblem& p, int lines) {
+  constexpr double meeting = 300;
+  const int slots = 2 * multiprocessors();
+  const int outputs = p.gated ? lines * 8 : lines * 16;
   const int tiles = (p.outputs + outputs - 1) / outputs;
   const int steps = (p.depth + depth_step - 1) / depth_step;
-  const int cluster = std::clamp(2 * multiprocessors() / tiles, 1, std::min(8, steps));
-  const auto kernel = [&] {
-    if constexpr (same_type<T, Bf16>)
-      if (p.norm) return multiply_tiles<T, Tiles, Stages, true>;
-    return multiply_tiles<T, Tiles, Stages, false>;
-  }();
-  launch_dependent(kernel,
-                   {.blocks = static_cast<unsigned>(tiles * cluster),
-                    .threads = threads,
-                    .shared = shared,
-                    .cluster = static_cast<unsigned>(cluster),
+  const int cluster = std::clamp(slots / tiles, 1, std::min(most_cluster, steps));
+  const int turns = (tiles * cluster + slots - 1) / slots;
+  const int copied = turns * ((steps + cluster - 1) / cluster) * (lines * 16 + p.rows);
+  return {lines, {cluster, tiles}, copied + (cluster == 1 ? 0 : lines < 4 ? 2 * meeting : meeting)};
+}
+
+template <typename T, int Lines, int Tiles, int Stages>
+void launch(const ThinLinearProblem& p, const Walk& walk, cudaStream_t stream) {
+  const int walkers = std::min(walk.tiles, 2 * multiprocessors() / walk.cluster);
+  launch_dependent(multiply_tiles<T, Lines, Tiles, Stages>,
+                   {.blocks = static_cast<unsigned>(walkers * walk.cluster),
+                    .threads = Lines * 64,
+                    .shared = sizeof(Shared<Lines, Tiles, Stages>),
+                    .cluster = static_cast<unsigned>(walk.cluster),
                     .stream = stream},
-                   "a linear layer of some rows", p, cluster);
+                   "a linear layer of some rows", p, walk);
+}
+
+/// As many stages as leave room for a second block.
+template <typename T, int Tiles>
+void launch_cheapest(const ThinLinearProblem& p, cudaStream_t stream) {
+  const Cut cuts[] = {cut_of(p, 3), cut_of(p, 4), cut_of(p, 5)};
+  const Cut& best = *std::min_element(std::begin(cuts), std::end(cuts),
+                                      [](const Cut& a, const Cut& b) { return a.cost < b.cost; });
+  if (best.lines == 3)
+    launch < T, 3, Tiles, Tiles<8 ? 4 : 3>(p, best.walk, stream);
+  else if (best.lines == 4)
+    launch < T, 4, Tiles, Tiles<8 ? 4 : 2>(p, best.walk, stream);
+  else
+    launch < T, 5, Tiles, Tiles < 4 ? 4 : Tiles<8 ? 3 : 2>(p, best.walk, stream);
 }
 
 }  // namespace
 
-void launch_thin_linear_tiles(DType dtype, const ThinLinearProblem& p, cudaStream_t stream) {
+std::size_t thin_linear_tiles_scratch(const ThinLinearProblem& p) {
+  return static_cast<std::size_t>(p.rows) * static_cast<std::size_t>(p.depth) * 2;
+}
+
+void launch_thin_linear_tiles(DType dtype, ThinLinearProblem p, void* scratch, cudaStream_t stream) {
   visit_half(dtype, [&]<typename T>() {
+    if (p.norm) {
+      launch_dependent(normalize<T>,
+                       {.blocks = static_cast<unsigned>(p.rows), .threads = 256, .stream = stream},
+                       "the norm of some rows", p, static_cast<T*>(scratch));
+      p.x = scratch;
+    }
     if (p.rows <= 8)
-      launch<T, 1, 5>(p, stream);
+      launch_cheapest<T, 1>(p, stream);
     else if (p.rows <= 16)
-      launch<T, 2, 4>(p, stream);
+      launch_cheapest<T, 2>(p, stream);
     else if (p.rows <= 32)
-      launch<T, 4, 4>(p, stream);
+      launch_cheapest<T, 4>(p, stream);
     else
-      launch<T, 8, 3>(p, stream);
+      launch_cheapest<T, 8>(p, stream);
   });
 }
 
