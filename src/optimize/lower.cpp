@@ -1,5 +1,6 @@
 #include "optimize/lower.h"
 
+#include "backend/backend.h"
 #include "graph/record.h"
 #include "optimize/supported.h"
 #include "wick/error.h"
