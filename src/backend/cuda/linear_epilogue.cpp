@@ -72,11 +72,10 @@ class EpilogueKernel final : public Kernel {
   LtMatmul library_;
 };
 
-/// cuBLASLt activates last. Its GELU is tanh's, to the accuracy of 16-bit floats.
+/// cuBLASLt activates last. Its GELU is tanh's, to the accuracy of 16-bit floats; its ReLU may make 0 of NaN.
 bool is_in_library(const LinearEpilogueAttrs& epilogue, DType dtype) {
   switch (epilogue.activation) {
     case Activation::none: return epilogue.combination != Combination::mul;
-    case Activation::relu: return epilogue.combination == Combination::none;
     case Activation::gelu_tanh: return epilogue.combination == Combination::none && dtype != DType::f32;
     default: return false;
   }

@@ -199,7 +199,6 @@ __global__ void apply_epilogue(T* out, Activation activation, const T* added, st
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= count) return;
   float value = read(out[i]);
-  if (activation == Activation::relu) value = ops::relu(value);
   if (activation == Activation::gelu_tanh) value = ops::gelu_tanh(value);
   out[i] = written<T>(added ? value + read(added[i]) : value);
 }

@@ -25,7 +25,7 @@ struct LtProblem {
   bool bias = false;
   bool accumulate = false;                   ///< adds what c holds
   bool adds = false;                         ///< adds another matrix like c
-  Activation activation = Activation::none;  ///< of all that; none, relu or gelu_tanh
+  Activation activation = Activation::none;  ///< of all that; none or gelu_tanh
   bool tf32 = false;                         ///< f32 operands may be rounded to TF32
   /// Bytes of workspace, at most: what NVIDIA recommends for Hopper.
   std::int64_t most_workspace = std::int64_t{32} << 20;
