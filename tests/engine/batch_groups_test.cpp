@@ -110,8 +110,11 @@ TEST(BatchGroups, OtherProgramsAndOtherNumbersStayApart) {
 TEST(BatchGroups, UpdatesTakeThePlacesOfWhatTheyUpdate) {
   const std::int64_t count = 1 << 16;
   std::vector<Tensor> values{normal({count}), normal({count + 64}, DType::f32, 2)};
-  const Tensor total = sum(values[0]) + sum(values[1]);
-  for (Tensor& value : values) value = value * 0.5 + total;
+  const auto update = [&] {
+    const Tensor total = sum(values[0]) + sum(values[1]);
+    for (Tensor& value : values) value = value * 0.5 + total;
+  };
+  update();
   const std::uint64_t before = peak_bytes();
   reset_peak_bytes();
   eval(values, History::drop);

@@ -307,13 +307,14 @@ void write_attention_blocks(const AttentionShape& shape, std::int64_t offset, co
   const AttentionBlocks blocks(shape);
   const std::int64_t padded = shape.padded_d();
   const std::int64_t first = visible_keys(shape, offset).begin / width;
-  const std::int64_t last = (visible_keys(shape, offset + shape.m - 1).end + width - 1) / width;
-  const std::int64_t used = last - first;
+  // What lies behind may be anything, NaN too: it is zeros in the blocks.
+  const std::int64_t visible = visible_keys(shape, offset + shape.m - 1).end;
+  const std::int64_t used = (visible + width - 1) / width - first;
   parallel_for(blocks.heads * used, 4, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t head = i / used;
       const std::int64_t key = (first + i % used) * width;
-      const std::int64_t count = std::min(width, shape.n - key);
+      const std::int64_t count = std::min(width, visible - key);
       const bfloat16* block = static_cast<const bfloat16*>(from) + head / shape.kv_heads * steps[0] +
                               head % shape.kv_heads * steps[1] + key * steps[2];
       write_block(block, steps[2], steps[3], count, shape.d, padded,

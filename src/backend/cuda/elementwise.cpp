@@ -95,8 +95,8 @@ class ElementwiseKernel final : public Kernel {
     module_ = RuntimeModule::of(source.text);
   }
 
-  void run(const void* const* inputs, void* output, void* scratch) const override {
-    run_results(inputs, &output, scratch);
+  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
+    run_results(inputs, &output, nullptr);
   }
   void run_results(const void* const* inputs, void* const* results, void* /*scratch*/) const override {
     if (count_ == 0) return;

@@ -45,6 +45,10 @@ constexpr std::array known_ops{
 /// The names of types in device/numbers.cuh, in the order of DType.
 constexpr std::array<std::string_view, dtype_count> stored_names{
     "Bool", "unsigned char", "int", "long long", "F16", "Bf16", "float", "double"};
+std::string_view stored(DType dtype) { return stored_names[static_cast<std::size_t>(dtype)]; }
+std::string_view computed(DType dtype) {
+  return dtype == DType::bool_ ? "bool" : stored(compute_type(dtype));
+}
 
 class Writer {
  public:
@@ -59,14 +63,8 @@ class Writer {
         "using namespace wick::cuda;\nusing Index = {};\nusing Offset = OffsetOf<Index>::type;\n\n{}\n{}",
         shape_.large ? "unsigned long long" : "unsigned int", body,
         shape_.flat ? flat_loop() : strided_loop());
-    if (shape_.members > 0) source_.text += member_struct();
     if (shape_.width > 1) source_.text += kernel("packed", shape_.width);
     source_.text += kernel("single", 1);
-    return std::move(source_);
-  }
-
-  ElementwiseSource write_function() {
-    source_.text = function();
     return std::move(source_);
   }
 
@@ -84,13 +82,13 @@ class Writer {
   template <typename F>
   std::string each_result(const F& part) const {
     std::string all;
-    for (std::size_t r = 0; r < results_.size(); ++r) all += part(r, stored_type(results_[r].dtype));
+    for (std::size_t r = 0; r < results_.size(); ++r) all += part(r, stored(results_[r].dtype));
     return all;
   }
   std::string each_constant(std::string_view format) const {
     std::string all;
     for (std::size_t k = 0; k < source_.constants.size(); ++k)
-      all += fmt::format(fmt::runtime(format), computed_type(source_.constants[k].dtype), k);
+      all += fmt::format(fmt::runtime(format), computed(source_.constants[k].dtype), k);
     return all;
   }
 
@@ -104,10 +102,10 @@ class Writer {
     std::string lines;
     for (std::size_t i = 0; i < group_.instructions.size(); ++i) lines += instruction(i);
     std::string parameters = each_input(
-        [&](std::size_t i) { return fmt::format("const {} v{}, ", computed_type(group_.inputs[i]), i); });
+        [&](std::size_t i) { return fmt::format("const {} v{}, ", computed(group_.inputs[i]), i); });
     parameters += each_constant("const {} k{}, ");
     for (std::size_t r = 0; r < results_.size(); ++r) {
-      parameters += fmt::format("{}{}& r{}", r == 0 ? "" : ", ", computed_type(results_[r].dtype), r);
+      parameters += fmt::format("{}{}& r{}", r == 0 ? "" : ", ", computed(results_[r].dtype), r);
       lines += fmt::format("  r{} = v{};\n", r, results_[r].value);
     }
     return fmt::format("__device__ __forceinline__ void compute({}) {{\n{}}}\n", parameters, lines);
@@ -115,7 +113,7 @@ class Writer {
 
   std::string instruction(std::size_t i) {
     const ElementwiseGroup::Instruction& part = group_.instructions[i];
-    return fmt::format("  const {} v{} = {};\n", computed_type(part.dtype), inputs() + i, expression(part));
+    return fmt::format("  const {} v{} = {};\n", computed(part.dtype), inputs() + i, expression(part));
   }
 
   std::string expression(const ElementwiseGroup::Instruction& part) {
@@ -125,10 +123,10 @@ class Writer {
     for (std::uint32_t operand : part.operands)
       operands += fmt::format("{}v{}", operands.empty() ? "" : ", ", operand);
     if (part.op->name == "cast") {
-      const std::string converted = fmt::format("convert<{}>({})", computed_type(part.dtype), operands);
+      const std::string converted = fmt::format("convert<{}>({})", computed(part.dtype), operands);
       return compute_type(part.dtype) == part.dtype
                  ? converted
-                 : fmt::format("rounded<{}>({})", stored_type(part.dtype), converted);
+                 : fmt::format("rounded<{}>({})", stored(part.dtype), converted);
     }
     if (part.op->name == "clamp") {
       const auto limits = part.attrs.as<ClampAttrs>();
@@ -147,7 +145,7 @@ class Writer {
       list +=
           each_input([&](std::size_t i) { return ", " + declare("Steps<Index>", fmt::format("s{}", i)); });
     list += each_input(
-        [&](std::size_t i) { return fmt::format(", const {}* x{}", stored_type(group_.inputs[i]), i); });
+        [&](std::size_t i) { return fmt::format(", const {}* x{}", stored(group_.inputs[i]), i); });
     list += each_result([](std::size_t r, auto type) { return fmt::format(", {}* y{}", type, r); });
     return list + each_constant(", const {} k{}");
   }
@@ -166,8 +164,8 @@ class Writer {
     std::string declared;
     std::string filled;
     for (std::size_t r = 0; r < results_.size(); ++r) {
-      declared += fmt::format("      {} r{};\n", computed_type(results_[r].dtype), r);
-      filled += fmt::format("      q{0}.at[j] = written<{1}>(r{0});\n", r, stored_type(results_[r].dtype));
+      declared += fmt::format("      {} r{};\n", computed(results_[r].dtype), r);
+      filled += fmt::format("      q{0}.at[j] = written<{1}>(r{0});\n", r, stored(results_[r].dtype));
       arguments += fmt::format("{}r{}", r == 0 ? "" : ", ", r);
     }
     const std::string stores = each_result([&](std::size_t r, auto) {
@@ -212,35 +210,7 @@ class Writer {
         references(), steps, inputs(), loads, pack_loop("i * width"));
   }
 
-  /// What a member of a batch has of its own.
-  std::string member_struct() const {
-    std::string fields = each_input([&](std::size_t i) {
-      return i < group_.shared ? std::string()
-                               : fmt::format("  const {}* x{};\n", stored_type(group_.inputs[i]), i);
-    });
-    fields += each_result([](std::size_t r, auto type) { return fmt::format("  {}* y{};\n", type, r); });
-    return fmt::format(
-        "struct Member {{\n{}  unsigned long long count;\n}};\nstruct Members {{\n  Member at[{}];\n}};\n",
-        fields, shape_.members);
-  }
-
-  std::string batch_kernel(std::string_view name, int width) const {
-    std::string parameters = "const __grid_constant__ Members members";
-    std::string arguments = "static_cast<Index>(m.count)";
-    for (std::size_t i = 0; i < inputs(); ++i) {
-      const bool shared = i < group_.shared;
-      if (shared) parameters += fmt::format(", const {}* x{}", stored_type(group_.inputs[i]), i);
-      arguments += fmt::format(", {}x{}", shared ? "" : "m.", i);
-    }
-    arguments += each_result([](std::size_t r, auto) { return fmt::format(", m.y{}", r); });
-    return fmt::format(
-        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}{}) {{\n"
-        "  const Member& m = members.at[blockIdx.y];\n  run<{}>({}{});\n}}\n",
-        name, parameters, each_constant(", const {} k{}"), width, arguments, each_constant(", k{1}"));
-  }
-
   std::string kernel(std::string_view name, int width) const {
-    if (shape_.members > 0) return batch_kernel(name, width);
     std::string arguments = shape_.flat ? "count" : "dims";
     if (!shape_.flat) arguments += each_input([](std::size_t i) { return fmt::format(", s{}", i); });
     arguments += each_input([](std::size_t i) { return fmt::format(", x{}", i); });
@@ -270,16 +240,6 @@ ElementwiseSource elementwise_source(const ElementwiseGroup& group,
                                      std::span<const ElementwiseResult> results,
                                      const ElementwiseShape& shape) {
   return Writer(group, results, shape).write();
-}
-
-ElementwiseSource elementwise_function(const ElementwiseGroup& group,
-                                       std::span<const ElementwiseResult> results) {
-  return Writer(group, results, {}).write_function();
-}
-
-std::string_view stored_type(DType dtype) { return stored_names[static_cast<std::size_t>(dtype)]; }
-std::string_view computed_type(DType dtype) {
-  return dtype == DType::bool_ ? "bool" : stored_type(compute_type(dtype));
 }
 
 }  // namespace wick::cuda

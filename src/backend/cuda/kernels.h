@@ -10,7 +10,6 @@ namespace wick::cuda::kernels {
 using Entries = std::span<const KernelEntry>;
 
 Entries elementwise();  // unary, binary, where, cast, groups
-Entries elementwise_batch();
 Entries sum_of_squares();
 Entries sources();   // constant, arange
 Entries movement();  // copy, concat, pad, slice_update
@@ -26,8 +25,6 @@ Entries cross_entropy();
 Entries linear_cross_entropy();
 Entries matmul();       // matmul, linear
 Entries thin_linear();
-Entries linear_epilogue();
-Entries reduction_group();
 Entries attention();
 Entries append_attention();
 Entries lora();
