@@ -74,8 +74,8 @@ struct TrainCallbacks {
   std::function<void(const StepMetrics&)> on_step;
   /// One sentence on something worth knowing: rows that were cut, a step that was skipped, a checkpoint.
   std::function<void(const std::string&)> on_message;
-  /// Set from a signal handler: the trainer finishes the steps that have begun (on a GPU the next one may have),
-  /// saves a checkpoint and returns.
+  /// Set from a signal handler: the trainer finishes the steps that have begun (on a GPU the next one may
+  /// have), saves a checkpoint and returns.
   const std::atomic<bool>* stop = nullptr;
 };
 

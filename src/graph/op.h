@@ -94,8 +94,8 @@ struct Op {
   /// output lies where input 0 did.
   double (*bytes)(InputSpecs inputs, const Spec& output, const Attrs& attrs, bool in_place) = nullptr;
 
-  /// Inputs that the op changes, for ops that only passes make: each changed input is one more result, which a
-  /// `pick` node stands for, and takes the input's memory where nobody else needs that.
+  /// Inputs that the op changes, for ops that only passes make: each changed input is one more result, which
+  /// a `pick` node stands for, and takes the input's memory where nobody else needs that.
   std::span<const std::uint32_t> updates = {};
 
   /// How many results it has, all of what `infer` says. A graph node is the first; `pick` nodes stand for the

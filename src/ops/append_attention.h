@@ -4,9 +4,9 @@
 
 namespace wick {
 
-/// Attention of one new position a row to a cache that it is appended to first. Inputs are q [batch, heads, 1,
-/// d], k and v [batch, kv_heads, 1, d], cos and sin as for rope, the caches of k and v [batch, kv_heads, n,
-/// d], and the position as a rank-0 i64; attributes those of attention. The result is
+/// Attention of one new position a row to a cache that it is appended to first. Inputs are q [batch, heads,
+/// 1, d], k and v [batch, kv_heads, 1, d], cos and sin as for rope, the caches of k and v [batch, kv_heads,
+/// n, d], and the position as a rank-0 i64; attributes those of attention. The result is
 ///
 ///   attention(rope(q), slice_update(k_cache, rope(k), position), slice_update(v_cache, v, position))
 ///

@@ -41,7 +41,8 @@ TEST(SumOfSquares, OfMoreTensorsThanALaunchTakesAndOfUnalignedOnes) {
 
 TEST(SumOfSquares, WhatItDoesNotTakeIsSaid) {
   const Tensor narrow = ones({2}, DType::bf16);
-  expect_error<DTypeError>([&] { sum_of_squares(std::vector<Tensor>{narrow}); }, {"must be f32 or f64, not bf16"});
+  expect_error<DTypeError>([&] { sum_of_squares(std::vector<Tensor>{narrow}); },
+                           {"must be f32 or f64, not bf16"});
   expect_error<ArgumentError>([] { sum_of_squares(std::vector<Tensor>{}); }, {"nothing to sum"});
 }
 

@@ -27,8 +27,8 @@ Tensor argmax(const Tensor& x, int axis = -1, bool keep = false,
               SourceLocation where = SourceLocation::current());
 Tensor argmin(const Tensor& x, int axis = -1, bool keep = false,
               SourceLocation where = SourceLocation::current());
-/// The sum of the squares of all elements of all `tensors`, which are all f32 or all f64, as one number of that
-/// dtype; added up in f64. Throws DTypeError for other dtypes, ArgumentError for no tensors.
+/// The sum of the squares of all elements of all `tensors`, which are all f32 or all f64, as one number of
+/// that dtype; added up in f64. Throws DTypeError for other dtypes, ArgumentError for no tensors.
 Tensor sum_of_squares(std::span<const Tensor> tensors, SourceLocation where = SourceLocation::current());
 /// log(sum(exp(x))), computed around the maximum.
 Tensor logsumexp(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false,

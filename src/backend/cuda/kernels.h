@@ -23,7 +23,7 @@ Entries norm();
 Entries rope();
 Entries cross_entropy();
 Entries linear_cross_entropy();
-Entries matmul();       // matmul, linear
+Entries matmul();  // matmul, linear
 Entries thin_linear();
 Entries attention();
 Entries append_attention();
