@@ -44,7 +44,7 @@ Graph fuse_reductions(const Graph& graph, const PassContext& context) {
   Rewriter out(graph);
   for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) {
     if (inside[i]) continue;
-    GraphNode node = steps[i] ? std::move(*steps[i]) : graph.nodes[i];
+    GraphNode node = steps[i] ? *steps[i] : graph.nodes[i];
     for (std::uint32_t& input : node.inputs) input = out[input];
     out.map(i, out.append(std::move(node)));
   }

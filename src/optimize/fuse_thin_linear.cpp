@@ -104,8 +104,9 @@ class Fusion {
     for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i)
       if (is_free_layer(i)) by_input[node(i).inputs[0]].push_back(i);
     for (const auto& [x, layers] : by_input) {
+      const std::uint32_t first = layers[0];
       const bool alike = std::all_of(layers.begin(), layers.end(),
-                                     [&](std::uint32_t layer) { return are_siblings(layers[0], layer); });
+                                     [&](std::uint32_t layer) { return are_siblings(first, layer); });
       if (layers.size() > 1 && layers.size() <= most_siblings && alike) add({.layers = layers});
     }
   }
