@@ -43,7 +43,8 @@ class ReductionGroup : public ::testing::TestWithParam<std::tuple<Case, DType>> 
 
 /// [5, 131, 259] over all axes, the first, the last, the middle one and both outer ones; other strides too.
 TEST_P(ReductionGroup, ComputesElementsAsItGoes) {
-  const auto& [c, dtype] = GetParam();
+  const Case& c = std::get<0>(GetParam());
+  const DType dtype = std::get<1>(GetParam());
   const Tensor x = normal({5, 131, 259}, dtype);
   const Tensor turned = permute(normal({259, 131, 5}, dtype, 2), {2, 1, 0});
   const Tensor row = normal({131, 1}, dtype, 3);
