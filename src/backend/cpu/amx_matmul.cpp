@@ -175,7 +175,7 @@ void AmxMatmul::activate(const float* bias, std::int64_t rows, std::int64_t colu
   if (bias)
     for (std::int64_t i = 0; i < rows; ++i)
       for (std::int64_t j = 0; j < columns; ++j) sums[i * amx_step + j] += bias[j];
-  activation_(sums, nullptr, nullptr, sums, static_cast<std::size_t>(rows * amx_step));
+  activation_(sums, sums, sums, sums, static_cast<std::size_t>(rows * amx_step));
 }
 
 /// Adds to, or for the first group sets, the sums of some rows of a panel.

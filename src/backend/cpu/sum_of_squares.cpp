@@ -48,7 +48,7 @@ class SumOfSquaresKernel final : public Kernel {
     double total = 0;
     for (std::int64_t i = 0; i < count; i += tile_elements) {
       const auto n = static_cast<std::size_t>(std::min(tile_elements, count - i));
-      square_(x + i, nullptr, nullptr, tile.data(), n);
+      square_(x + i, x + i, x + i, tile.data(), n);
       tiles_.reduce(tile.data(), n, &total);
     }
     return total;
