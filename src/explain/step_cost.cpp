@@ -36,8 +36,7 @@ double program_flops(const ElementwiseGroup& group, const Shape& shape) {
 double group_flops(const Graph& graph, const GraphNode& node) {
   const ElementwiseGroup& group = *node.group;
   if (node.op == &reduction_group_op()) {
-    Shape elements = graph.nodes[node.inputs[0]].spec.shape;
-    for (std::uint32_t i : node.inputs) elements = broadcast_shapes(elements, graph.nodes[i].spec.shape);
+    const Shape elements = graph.shape_of_inputs(node);
     return program_flops(group, elements) + static_cast<double>(elements.elements());
   }
   const std::vector<Spec> results = graph.result_specs(node);

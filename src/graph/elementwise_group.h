@@ -57,10 +57,9 @@ const Op& elementwise_group_op();
 /// member by member.
 const Op& elementwise_batch_op();
 
-/// Result number `result`, from 1, of its input: a group, a batch, or an op that updates inputs.
+/// Result number `result`, from 1, of its input, which has several.
 struct PickAttrs {
   std::int64_t result;
-  std::int64_t dtype;
 };
 const Op& pick_op();
 

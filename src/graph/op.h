@@ -51,6 +51,8 @@ class Attrs {
 struct Spec {
   Shape shape;
   DType dtype = DType::f32;
+
+  friend bool operator==(const Spec&, const Spec&) = default;
 };
 
 /// Arguments of an op's rules. `inputs` of infer are specs, elsewhere tensors.

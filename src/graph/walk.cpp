@@ -29,7 +29,7 @@ Walk walk(std::span<const Tensor> roots, WalkThrough through, std::span<const Te
   Walk result;
   PointerMap stop_set;
   for (const Tensor& stop : stops) stop_set.set(stop.node(), 0);
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges;  // of `held`, a node in order
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges;  // of `inputs`, a node in order
 
   thread_local std::vector<const Node*> inputs;  // of all nodes, one after the other
   inputs.clear();

@@ -6,8 +6,8 @@
 #include "ops/append_attention.h"
 #include "ops/attributes.h"
 #include "optimize/dead_nodes.h"
+#include "optimize/has_kernel.h"
 #include "optimize/pattern.h"
-#include "optimize/supported.h"
 
 namespace wick {
 namespace {
@@ -64,7 +64,7 @@ Graph append_to_cache(const Graph& graph, const PassContext& context) {
     const std::optional<Found> found = find(graph, i, step.whole);
     GraphNode node;
     const bool fits =
-        found && is_step(*found, step, reads) && supported(graph, node = fused(*found, step), context);
+        found && is_step(*found, step, reads) && has_kernel(graph, node = fused(*found, step), context);
     if (!fits) {
       out.map(i, out.append(out.mapped_copy(i)));
       continue;
@@ -72,17 +72,9 @@ Graph append_to_cache(const Graph& graph, const PassContext& context) {
     for (std::uint32_t& input : node.inputs) input = out[input];
     const std::uint32_t at = out.append(node);
     out.map(i, at);
-    std::int64_t result = 1;
-    for (const Pattern* update : {&step.all_k, &step.all_v}) {
-      GraphNode pick;
-      pick.op = &pick_op();
-      pick.spec = found->node(*update).spec;
-      pick.attrs = PickAttrs{result, static_cast<std::int64_t>(pick.spec.dtype)};
-      pick.inputs.push_back(at);
-      pick.where = node.where;
-      out.map(found->position(*update), out.append(pick));
-      ++result;
-    }
+    std::size_t result = 0;
+    for (const Pattern* update : {&step.all_k, &step.all_v})
+      out.map(found->position(*update), out.append(pick(at, ++result, found->node(*update))));
   }
   return eliminate_dead_nodes(out.finish(), context);
 }

@@ -119,26 +119,15 @@ class Batcher {
       for (std::size_t k = m == 0 ? 0 : batch.group->shared; k < order.size(); ++k)
         batch.inputs.push_back(out[graph_.nodes[members[m]].inputs[order[k]]]);
     const std::uint32_t position = out.append(std::move(batch));
+    const std::size_t results = first.group->results.size();
+    const auto map_to = [&](std::uint32_t old, std::size_t number) {
+      out.map(old, number == 0 ? position : out.append(pick(position, number, graph_.nodes[old])));
+    };
     for (std::size_t m = 0; m < members.size(); ++m) {
-      out.map(members[m], m == 0 ? position : append_pick(out, position, members[m], m, 0));
-      for (std::uint32_t pick : picks_[members[m]])
-        out.map(pick, append_pick(out, position, pick, m, graph_.nodes[pick].attrs.as<PickAttrs>().result));
+      map_to(members[m], m * results);
+      for (std::uint32_t old : picks_[members[m]])
+        map_to(old, m * results + static_cast<std::size_t>(graph_.nodes[old].attrs.as<PickAttrs>().result));
     }
-  }
-
-  /// Appends what stands for `old`, the result of that number of a member.
-  std::uint32_t append_pick(Rewriter& out, std::uint32_t batch, std::uint32_t old, std::size_t member,
-                            std::int64_t result) const {
-    const GraphNode& node = graph_.nodes[old];
-    const GraphNode& group = node.op == &pick_op() ? graph_.nodes[node.inputs[0]] : node;
-    const std::size_t number = member * group.group->results.size() + static_cast<std::size_t>(result);
-    GraphNode pick;
-    pick.op = &pick_op();
-    pick.attrs = PickAttrs{static_cast<std::int64_t>(number), static_cast<std::int64_t>(node.spec.dtype)};
-    pick.spec = node.spec;
-    pick.where = node.where;
-    pick.inputs.push_back(batch);
-    return out.append(std::move(pick));
   }
 
   /// The numbers of a group's inputs, those that all members share first.

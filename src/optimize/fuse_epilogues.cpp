@@ -6,7 +6,7 @@
 
 #include "ops/attributes.h"
 #include "ops/linear_epilogue.h"
-#include "optimize/lower.h"
+#include "optimize/has_kernel.h"
 
 namespace wick {
 namespace {
@@ -26,8 +26,6 @@ Combination combination_of(const GraphNode& node) {
   if (is(node, "add")) return Combination::add;
   return is(node, "mul") ? Combination::mul : Combination::none;
 }
-
-bool same_spec(const Spec& a, const Spec& b) { return a.shape == b.shape && a.dtype == b.dtype; }
 
 /// What one step is to compute, and the nodes on the way to its result, which nobody else reads.
 struct Chain {
@@ -160,12 +158,12 @@ class Fusion {
   }
 
   bool is_only_read_by(std::uint32_t reader, std::uint32_t i) const {
-    return uses_[i] == 1 && same_spec(node(i).spec, node(reader).spec);
+    return uses_[i] == 1 && node(i).spec == node(reader).spec;
   }
 
   /// A tensor in memory; not what one pass would compute together with `i`.
   bool can_be_other(std::uint32_t i, std::uint32_t other) const {
-    if (!same_spec(node(other).spec, node(i).spec) || !graph_.is_row_major(other)) return false;
+    if (!(node(other).spec == node(i).spec) || !graph_.is_row_major(other)) return false;
     const bool on_the_way = node(other).op && node(other).op->elementwise && uses_[other] == 1;
     return !on_the_way || activated_at(other).has_value();
   }

@@ -3,16 +3,10 @@
 #include "graph/elementwise_group.h"
 #include "ops/reduction_group.h"
 #include "optimize/fuse_elementwise.h"
-#include "optimize/lower.h"
+#include "optimize/has_kernel.h"
 
 namespace wick {
 namespace {
-
-Shape shape_of_inputs(const Graph& graph, const GraphNode& node) {
-  Shape shape = graph.nodes[node.inputs[0]].spec.shape;
-  for (std::uint32_t input : node.inputs) shape = broadcast_shapes(shape, graph.nodes[input].spec.shape);
-  return shape;
-}
 
 /// The reduction at `i` with what computes its elements, whose inputs are positions in the graph.
 std::optional<GraphNode> fused(const Graph& graph, std::uint32_t i, const std::vector<std::uint32_t>& uses,
@@ -22,7 +16,7 @@ std::optional<GraphNode> fused(const Graph& graph, std::uint32_t i, const std::v
   if (!reduction || uses[node.inputs[0]] != 1) return std::nullopt;
   const GraphNode& elements = graph.nodes[node.inputs[0]];
   const auto program = program_of(graph, node.inputs[0], context);
-  if (!program || program->results.size() != 1 || !(shape_of_inputs(graph, elements) == elements.spec.shape))
+  if (!program || program->results.size() != 1 || !(graph.shape_of_inputs(elements) == elements.spec.shape))
     return std::nullopt;
   GraphNode step = node;
   step.op = &reduction_group_op();

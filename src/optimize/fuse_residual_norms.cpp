@@ -4,14 +4,12 @@
 #include <utility>
 
 #include "ops/add_norm.h"
-#include "optimize/lower.h"
+#include "optimize/has_kernel.h"
 
 namespace wick {
 namespace {
 
 constexpr std::uint32_t none = ~std::uint32_t{0};
-
-bool same_spec(const Spec& a, const Spec& b) { return a.shape == b.shape && a.dtype == b.dtype; }
 
 const Op* fused_op(const GraphNode& norm) {
   if (!norm.op) return nullptr;
@@ -69,7 +67,7 @@ class Fusion {
   /// A tensor in memory; not what one elementwise pass would compute together with the sum.
   bool is_term(std::uint32_t operand, const GraphNode& sum) const {
     const GraphNode& term = node(operand);
-    return same_spec(term.spec, sum.spec) && graph_.is_row_major(operand) &&
+    return term.spec == sum.spec && graph_.is_row_major(operand) &&
            !(term.op && term.op->elementwise && uses_[operand] == 1);
   }
 
@@ -100,7 +98,7 @@ class Fusion {
         }
         const std::uint32_t position = out.append(std::move(step));
         out.map(norm, position);
-        out.map(input, out.append(pick(out.result(), position, 1)));
+        out.map(input, out.append(pick(position, 1, node(input))));
       }
       if (norm_of_[i] == none && !done[i]) copy(i);
     }

@@ -8,8 +8,8 @@
 #include "graph/record.h"
 #include "ops/thin_linear.h"
 #include "optimize/dead_nodes.h"
+#include "optimize/has_kernel.h"
 #include "optimize/record_into.h"
-#include "optimize/supported.h"
 #include "wick/ops/movement.h"
 
 namespace wick {
@@ -63,13 +63,9 @@ class Fusion {
       : graph_(graph),
         context_(context),
         out_(graph),
-        uses_(graph.nodes.size(), 0),
+        uses_(count_uses(graph)),
         group_of_(graph.nodes.size()),
-        done_(graph.nodes.size(), 0) {
-    for (const GraphNode& node : graph.nodes)
-      for (std::uint32_t input : node.inputs) ++uses_[input];
-    for (std::uint32_t output : graph.outputs) ++uses_[output];
-  }
+        done_(graph.nodes.size(), 0) {}
 
   Graph run() {
     find_gated();
@@ -136,15 +132,15 @@ class Fusion {
     const std::uint32_t x = node(group.layers[0]).inputs[0];
     if (is(node(x), "rms_norm") && node(x).inputs.size() == 2 && uses_[x] == group.layers.size())
       group.norm = x;
-    if (group.norm && !has_kernel(group)) group.norm.reset();
-    if (!has_kernel(group)) return false;
+    if (group.norm && !is_supported(group)) group.norm.reset();
+    if (!is_supported(group)) return false;
     for (std::uint32_t layer : group.layers) group_of_[layer] = groups_.size();
     if (group.root) group_of_[*group.root] = groups_.size();
     groups_.push_back(std::move(group));
     return true;
   }
 
-  bool has_kernel(const Group& group) const {
+  bool is_supported(const Group& group) const {
     const LazyScope lazy;
     GraphNode op;
     std::vector<Tensor> stand_ins;
@@ -156,7 +152,7 @@ class Fusion {
     op.op = &thin_linear_op();
     op.attrs = result.node()->attrs();
     op.spec = {result.shape(), result.dtype()};
-    return supported(graph_, op, context_);
+    return has_kernel(graph_, op, context_);
   }
 
   void keep(std::uint32_t i) {

@@ -31,6 +31,12 @@ std::vector<Spec> Graph::result_specs(const GraphNode& node) const {
   return specs;
 }
 
+Shape Graph::shape_of_inputs(const GraphNode& node) const {
+  Shape shape = nodes[node.inputs[0]].spec.shape;
+  for (std::uint32_t input : node.inputs) shape = broadcast_shapes(shape, nodes[input].spec.shape);
+  return shape;
+}
+
 bool Graph::is_row_major(std::uint32_t node) const {
   const GraphNode& n = nodes[node];
   if (!n.op) return leaves[n.leaf].layout.is_contiguous();
@@ -62,13 +68,12 @@ Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
   return graph;
 }
 
-GraphNode pick(const Graph& graph, std::uint32_t position, std::size_t result) {
-  const GraphNode& of = graph.nodes[position];
+GraphNode pick(std::uint32_t position, std::size_t result, const GraphNode& like) {
   GraphNode node;
   node.op = &pick_op();
-  node.spec = graph.result_specs(of)[result];
-  node.attrs = PickAttrs{static_cast<std::int64_t>(result), static_cast<std::int64_t>(node.spec.dtype)};
-  node.where = of.where;
+  node.attrs = PickAttrs{static_cast<std::int64_t>(result)};
+  node.spec = like.spec;
+  node.where = like.where;
   node.inputs.push_back(position);
   return node;
 }

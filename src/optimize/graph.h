@@ -44,6 +44,8 @@ struct Graph {
   std::vector<Spec> input_specs(const GraphNode& node) const;
   /// The first is the node's own; of ops of several results, or that update inputs, those of all.
   std::vector<Spec> result_specs(const GraphNode& node) const;
+  /// What the inputs of a node broadcast to.
+  Shape shape_of_inputs(const GraphNode& node) const;
   /// Whether a node lies row by row without a copy, as kernels of `linear` want it.
   bool is_row_major(std::uint32_t node) const;
 };
@@ -51,8 +53,9 @@ struct Graph {
 /// `donated`, per position in the walk: leaves whose storage dies with this evaluation.
 Graph snapshot(const Walk& walk, const std::vector<char>& donated);
 
-/// A node for result number `result`, from 1, of the node at `position`.
-GraphNode pick(const Graph& graph, std::uint32_t position, std::size_t result);
+/// A node for result number `result`, from 1, of the node at `position`; `like` has its dtype, shape and
+/// line.
+GraphNode pick(std::uint32_t position, std::size_t result, const GraphNode& like);
 
 /// How often each node is read; an output once more.
 std::vector<std::uint32_t> count_uses(const Graph& graph);

@@ -1,8 +1,7 @@
 #include "optimize/lower.h"
 
-#include "backend/backend.h"
 #include "graph/record.h"
-#include "optimize/supported.h"
+#include "optimize/has_kernel.h"
 #include "wick/error.h"
 
 namespace wick {
@@ -49,21 +48,6 @@ std::uint32_t append_lowered(Rewriter& out, GraphNode node, const PassContext& c
 }
 
 }  // namespace
-
-bool has_kernel(const Graph& graph, const GraphNode& node, const PassContext& context) {
-  if (context.decompose_all && node.op->decompose) return false;
-  const KernelEntry* entry = context.backend.find(*node.op);
-  if (!entry) return false;
-  if (!entry->supports) return true;
-  std::vector<Slot> slots;
-  for (std::uint32_t i : node.inputs)
-    slots.push_back({graph.nodes[i].spec.dtype, Layout::contiguous(graph.nodes[i].spec.shape)});
-  return entry->supports({*node.op,
-                          node.attrs,
-                          slots,
-                          {node.spec.dtype, Layout::contiguous(node.spec.shape)},
-                          node.group.get()});
-}
 
 Graph lower(const Graph& graph, const PassContext& context) {
   const LazyScope lazy;

@@ -294,14 +294,7 @@ class Merger {
         group_position = out.append(group);
         out.map(node, group_position);
       } else {
-        GraphNode pick;
-        pick.op = &pick_op();
-        pick.attrs =
-            PickAttrs{static_cast<std::int64_t>(k), static_cast<std::int64_t>(graph_.nodes[node].spec.dtype)};
-        pick.spec = graph_.nodes[node].spec;
-        pick.where = graph_.nodes[node].where;
-        pick.inputs.push_back(group_position);
-        out.map(node, out.append(std::move(pick)));
+        out.map(node, out.append(pick(group_position, k, graph_.nodes[node])));
       }
     }
   }

@@ -56,7 +56,7 @@ void verify(const Graph& graph, std::string_view after_pass) {
     }
     const Spec inferred =
         node.op == &pick_op() ? picked(graph, node) : node.op->infer(graph.input_specs(node), node.attrs);
-    if (!(inferred.shape == node.spec.shape) || inferred.dtype != node.spec.dtype)
+    if (!(inferred == node.spec))
       fail(fmt::format("node {} ({}) says {}{}, its op infers {}{}", i, node.op->name,
                        name_of(node.spec.dtype), node.spec.shape.str(), name_of(inferred.dtype),
                        inferred.shape.str()));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -46,7 +47,21 @@ std::vector<Case> cases() {
           {"added to f32", 131, 141, 259, {.c = DType::f32, .accumulate = true}},
           {"with bias", 131, 141, 259, {.bias = DType::f32}},
           {"with bias, packed", 131, 141, 259, {.bias = DType::f32, .packed = true}},
-          {"into a wider matrix", 131, 141, 259, {.c_row_stride = 150}}};
+          {"into a wider matrix", 131, 141, 259, {.c_row_stride = 150}},
+          {"relu", 131, 141, 259, {.activation = Activation::relu}},
+          {"gelu with bias", 131, 141, 259, {.bias = DType::f32, .activation = Activation::gelu}},
+          {"gelu_tanh, groups of k", 140, 180, 2100, {.activation = Activation::gelu_tanh, .packed = true}},
+          {"silu, few rows", 9, 70, 290, {.activation = Activation::silu, .packed = true}},
+          {"sum with a matrix", 131, 141, 259, {.combination = Combination::add}},
+          {"gated", 131, 141, 259, {.activation = Activation::silu, .combination = Combination::mul}},
+          {"all of it",
+           131,
+           141,
+           259,
+           {.bias = DType::f32,
+            .activation = Activation::gelu,
+            .combination = Combination::add,
+            .packed = true}}};
 }
 
 std::vector<bfloat16> draw(std::int64_t count, unsigned seed) {
@@ -72,11 +87,34 @@ struct Operands {
                 .b = of.b_by_columns ? MatrixStrides{1, of.k + of.gap} : MatrixStrides{of.n + of.gap, 1},
                 .batch = {}},
         a(draw(of.m * (of.k + of.gap), 1)),
-        b(draw((of.b_by_columns ? of.n : of.k) * (std::max(of.n, of.k) + of.gap), 2)) {}
+        b(draw((of.b_by_columns ? of.n : of.k) * (std::max(of.n, of.k) + of.gap), 2)),
+        combined(draw(of.m * of.n, 3)) {}
   MatmulProblem problem;
   std::vector<bfloat16> a;
   std::vector<bfloat16> b;
+  std::vector<bfloat16> combined;  // of cases that combine the result with a matrix
 };
+
+double activated(double x, Activation activation) {
+  switch (activation) {
+    case Activation::none: return x;
+    case Activation::relu: return std::max(x, 0.0);
+    case Activation::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::silu: break;
+  }
+  return x / (1 + std::exp(-x));
+}
+
+double combined(double x, double other, Combination combination) {
+  switch (combination) {
+    case Combination::none: return x;
+    case Combination::add: return x + other;
+    case Combination::mul: break;
+  }
+  return x * other;
+}
 
 /// c, which held 0.5 everywhere.
 template <typename C>
@@ -91,14 +129,16 @@ std::vector<C> run(const MatrixProduct& product, const Case& of, const Operands&
   }
   std::vector<float> scratch(product.scratch_bytes() / sizeof(float) + 1);
   const std::vector<float> bias(static_cast<std::size_t>(of.n), 0.25f);
-  product.run(x.a.data(), b, of.options.bias ? bias.data() : nullptr, c.data(), scratch.data());
+  product.run_combined(x.a.data(), b, of.options.bias ? bias.data() : nullptr,
+                       of.options.combination == Combination::none ? nullptr : x.combined.data(), c.data(),
+                       scratch.data());
   return c;
 }
 
 template <typename C>
-void expect_sums(const MatrixProduct& product, const Case& of) {
+void expect_sums(const MatrixProduct& made, const Case& of) {
   const Operands x(of);
-  const std::vector<C> c = run<C>(product, of, x);
+  const std::vector<C> c = run<C>(made, of, x);
   const std::vector<double> a = widened(x.a);
   const std::vector<double> b = widened(x.b);
   const MatmulProblem& p = x.problem;
@@ -117,7 +157,11 @@ void expect_sums(const MatrixProduct& product, const Case& of) {
       for (std::int64_t k = 0; k < of.k; ++k)
         sum += a[static_cast<std::size_t>(i * p.a.row + k)] *
                b[static_cast<std::size_t>(k * p.b.row + j * p.b.column)];
-      const double expected = static_cast<double>(of.options.scale) * sum + (of.options.accumulate ? 0.5 : 0);
+      const double product = static_cast<double>(of.options.scale) * sum + (of.options.accumulate ? 0.5 : 0);
+      const auto other =
+          static_cast<double>(static_cast<float>(x.combined[static_cast<std::size_t>(i * of.n + j)]));
+      const double expected =
+          combined(activated(product, of.options.activation), other, of.options.combination);
       ASSERT_NEAR(found, expected, absolute + relative * std::abs(expected))
           << of.name << " at " << i << ", " << j;
     }
