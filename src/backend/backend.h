@@ -102,8 +102,10 @@ class Backend {
   /// Copies between the host's memory and this backend's; returns when the copy is done.
   virtual void upload(const void* host, std::byte* to, std::size_t bytes) const = 0;
   virtual void download(const std::byte* from, void* host, std::size_t bytes) const = 0;
-  /// The steps as a whole, or null: then they are run one by one. `steps` outlive the program.
-  virtual std::unique_ptr<Program> make_program(std::span<const Step> steps) const = 0;
+  /// The steps as a whole, or null: then they are run one by one. `steps` outlive the program; `bases` says
+  /// what they do with each.
+  virtual std::unique_ptr<Program> make_program(std::span<const Step> steps,
+                                                std::span<const BaseUse> bases) const = 0;
   /// What evaluations hold of the device's memory.
   virtual MemoryUse memory_use() const = 0;
   virtual void reset_peak() const = 0;

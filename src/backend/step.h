@@ -65,16 +65,37 @@ class StepWatcher {
   virtual void end_step(std::size_t step, const std::byte* output) = 0;
 };
 
+/// What a plan does with the memory behind one of its bases.
+struct BaseUse {
+  std::uint64_t bytes = 0;
+  bool is_result = false;
+  /// Whether the steps may find these bytes at another address: small values that are wholly read or wholly
+  /// written, row-major from the base on.
+  bool movable = false;
+};
+
+/// A run of a program that goes on. Used by the thread that started it.
+class RunningProgram {
+ public:
+  /// Waits for the end if nobody did.
+  virtual ~RunningProgram() = default;
+  /// Waits some microseconds; whether the run is over.
+  virtual bool wait_briefly() = 0;
+  /// Waits for the end (once). Throws StepFault for bad data, other errors as they are.
+  virtual void wait() = 0;
+};
+
 /// The steps of a plan made ready as a whole, where a backend runs them better so than one by one.
 /// Thread-safe.
 class Program {
  public:
   virtual ~Program() = default;
-  /// Makes the transfers, then runs all steps; returns when the results are there. `bases` as for Plan::run.
-  /// With watchers, steps run one by one, each waited for. Throws StepFault for bad data, other errors as
-  /// they are.
-  virtual void run(std::span<std::byte* const> bases, std::span<const Transfer> transfers,
-                   std::span<StepWatcher* const> watchers) const = 0;
+  /// Makes the transfers, then runs all steps. `bases` as for Plan::run. Runs that one thread starts take
+  /// place one after the other. Null when the run is over already, as it is with watchers: then steps run one
+  /// by one, each waited for. Throws as RunningProgram::wait does.
+  virtual std::unique_ptr<RunningProgram> start(std::span<std::byte* const> bases,
+                                                std::span<const Transfer> transfers,
+                                                std::span<StepWatcher* const> watchers) const = 0;
 };
 
 }  // namespace wick

@@ -41,9 +41,23 @@ std::uint64_t Plan::own_bytes() const noexcept {
          steps.size() * sizeof(Step) + outputs.size() * sizeof(PlanOutput);
 }
 
-void Plan::run(std::span<std::byte* const> bases, const LeafStorages& leaves,
-               std::span<StepWatcher* const> watchers) const {
-  if (program) return run_program(bases, watchers);
+std::unique_ptr<RunningProgram> Plan::start(std::span<std::byte* const> bases, const LeafStorages& leaves,
+                                            std::span<StepWatcher* const> watchers) const {
+  if (program) return start_program(bases, watchers);
+  run_steps(bases, leaves, watchers);
+  return nullptr;
+}
+
+void Plan::finish(RunningProgram& running) const {
+  try {
+    running.wait();
+  } catch (const StepFault& fault) {
+    rethrow(fault.step, fault.error);
+  }
+}
+
+void Plan::run_steps(std::span<std::byte* const> bases, const LeafStorages& leaves,
+                     std::span<StepWatcher* const> watchers) const {
   std::array<const void*, 8> few;
   std::vector<const void*> many;
   for (std::uint32_t s = 0; s < steps.size(); ++s) {
@@ -72,7 +86,8 @@ void Plan::run(std::span<std::byte* const> bases, const LeafStorages& leaves,
   }
 }
 
-void Plan::run_program(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers) const {
+std::unique_ptr<RunningProgram> Plan::start_program(std::span<std::byte* const> bases,
+                                                    std::span<StepWatcher* const> watchers) const {
   std::vector<Transfer> transfers;
   transfers.reserve(host_leaves.size());
   for (const HostLeaf& leaf : host_leaves)
@@ -82,7 +97,7 @@ void Plan::run_program(std::span<std::byte* const> bases, std::span<StepWatcher*
   std::vector<std::byte*> device_bases(bases.begin(), bases.end());
   for (const HostLeaf& leaf : host_leaves) device_bases[leaf_base(leaf.leaf)] = nullptr;
   try {
-    program->run(device_bases, transfers, watchers);
+    return program->start(device_bases, transfers, watchers);
   } catch (const StepFault& fault) {
     rethrow(fault.step, fault.error);
   }

@@ -59,14 +59,20 @@ class Plan {
   /// Memory of the plan itself: its graph and steps, without what kernels prepared for themselves.
   std::uint64_t own_bytes() const noexcept;
 
-  /// Runs the steps in order, started by the calling thread; returns when the results are there. `bases` are
-  /// addresses in the numbering above. Errors in the data are rethrown with the op and the line of user code
-  /// that recorded it. A plan that the backend runs as a whole calls no watchers.
-  void run(std::span<std::byte* const> bases, const LeafStorages& leaves,
-           std::span<StepWatcher* const> watchers = {}) const;
+  /// Runs the steps in order. `bases` are addresses in the numbering above. Null when the results are there;
+  /// else the run goes on, with the memory behind the bases, until `finish`. Runs that one thread starts take
+  /// place one after the other. Errors in the data are rethrown with the op and the line of user code that
+  /// recorded it.
+  std::unique_ptr<RunningProgram> start(std::span<std::byte* const> bases, const LeafStorages& leaves,
+                                        std::span<StepWatcher* const> watchers = {}) const;
+  /// Returns when the results of what was started are there; errors as of `start`.
+  void finish(RunningProgram& running) const;
 
  private:
-  void run_program(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers) const;
+  void run_steps(std::span<std::byte* const> bases, const LeafStorages& leaves,
+                 std::span<StepWatcher* const> watchers) const;
+  std::unique_ptr<RunningProgram> start_program(std::span<std::byte* const> bases,
+                                                std::span<StepWatcher* const> watchers) const;
   [[noreturn]] void rethrow(std::uint32_t step, std::exception_ptr error) const;
 };
 

@@ -84,7 +84,7 @@ class Planner {
     reuse_dying_inputs();
     assign_memory();
     address_steps();
-    plan_->program = backend_.make_program(plan_->steps);
+    plan_->program = backend_.make_program(plan_->steps, base_uses());
     return plan_;
   }
 
@@ -415,6 +415,21 @@ class Planner {
     }
     for (std::uint32_t o : output_places_)
       plan_->outputs.push_back({address_of({places_[o].root, {}}, DType::u8).base, places_[o].layout});
+  }
+
+  /// A weight stays where it is, and a donated leaf has two owners at once.
+  std::vector<BaseUse> base_uses() const {
+    std::vector<BaseUse> uses(1);  // the arena
+    uses.resize(1 + plan_->graph.leaves.size());
+    for (const GraphNode& node : plan_->graph.nodes) {
+      if (node.op) continue;
+      const GraphLeaf& leaf = plan_->graph.leaves[node.leaf];
+      BaseUse& use = uses[plan_->leaf_base(node.leaf)];
+      use.bytes = static_cast<std::uint64_t>(node.spec.shape.elements()) * size_of(node.spec.dtype);
+      use.movable = !leaf.donated && !leaf.is_weight && !leaf.on_host && leaf.layout.is_contiguous();
+    }
+    for (std::uint64_t bytes : plan_->result_bytes) uses.push_back({bytes, true, true});
+    return uses;
   }
 
   const Backend& backend_;

@@ -20,6 +20,7 @@ class ArenaLease {
   ArenaLease& operator=(const ArenaLease&) = delete;
 
   std::byte* data() const noexcept { return block_ ? block_->data() : nullptr; }
+  std::size_t bytes() const noexcept { return block_ ? block_->bytes() : 0; }
 
  private:
   const Backend& backend_;

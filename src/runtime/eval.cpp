@@ -71,7 +71,8 @@ void eval_here(std::span<const Tensor> open, History history) {
   const trace::Span span("eval", "eval");
   BoundEvaluation evaluation(open, history);
   evaluation.allocate();
-  evaluation.execute();
+  evaluation.start();
+  evaluation.finish();
   evaluation.publish(nullptr);
   evaluation.forget_history();
 }
@@ -91,10 +92,19 @@ void evaluate_for_reading(const Tensor& tensor) {
 
 struct EvaluationWork final : Work {
   explicit EvaluationWork(std::vector<std::shared_ptr<Completion>> earlier) : awaited(std::move(earlier)) {}
-  void run() override {
+  bool can_start_behind(const Work& running) const override {
+    const auto* before = dynamic_cast<const EvaluationWork*>(&running);
+    return awaited.empty() && before && evaluation->can_start_behind(*before->evaluation);
+  }
+  void start(const Work* running) override {
     for (const auto& completion : awaited) completion->wait();
+    if (evaluation)
+      evaluation->start(running ? &*static_cast<const EvaluationWork*>(running)->evaluation : nullptr);
+  }
+  bool wait_briefly() override { return !evaluation || evaluation->wait_briefly(); }
+  void finish() override {
     if (!evaluation) return;
-    evaluation->execute();
+    evaluation->finish();
     evaluation->forget_history();
   }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <exception>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -101,6 +103,7 @@ BoundEvaluation::BoundEvaluation(std::span<const Tensor> outputs, History histor
 }
 
 BoundEvaluation::~BoundEvaluation() {
+  running_.reset();  // nothing that it uses goes before
   for (Storage* storage : announced_) storage->withdraw_announcement();
 }
 
@@ -134,25 +137,57 @@ std::uint64_t BoundEvaluation::result_bytes() const noexcept {
   return std::accumulate(plan_->result_bytes.begin(), plan_->result_bytes.end(), std::uint64_t{0});
 }
 
-void BoundEvaluation::execute() {
+bool BoundEvaluation::can_start_behind(const BoundEvaluation& before) const {
+  if (!before.running_ || !plan_->program || checked_ || trace::active()) return false;
+  if (!(plan_->graph.device == before.plan_->graph.device)) return false;
+  if (before.arena_ && before.arena_->bytes() < plan_->arena_bytes) return false;
+  return std::ranges::all_of(leaves_, [&](const Value* leaf) {
+    return leaf->ready() || leaf->completion == before.completion_;
+  });
+}
+
+void BoundEvaluation::start(const BoundEvaluation* before) {
   const ThreadsScope scope(threads_);
   use_configured_threads();
   std::vector<std::byte*> bases;
   bases.reserve(1 + plan_->graph.leaves.size() + results_.size());
-  for (const Value* leaf : leaves_)
-    if (leaf->completion) leaf->completion->wait();
+  for (const Value* leaf : leaves_) {
+    if (!leaf->completion) continue;
+    if (before && leaf->completion == before->completion_)
+      before_ = leaf->completion;
+    else
+      leaf->completion->wait();
+  }
   const Backend& backend = backend_for(plan_->graph.device);
-  const ArenaLease arena(backend, plan_->arena_bytes, plan_->peak_bytes());
-  bases.push_back(arena.data());
+  if (before && before->arena_)
+    arena_ = before->arena_;
+  else
+    arena_ = std::make_shared<ArenaLease>(backend, plan_->arena_bytes, plan_->peak_bytes());
+  bases.push_back(arena_->data());
   bases.insert(bases.end(), leaf_data_.begin(), leaf_data_.end());
   for (std::size_t i = leaves_.size(); i < plan_->graph.leaves.size(); ++i)
     bases.push_back(plan_->graph.leaves[i].constant->data());
   for (const auto& result : results_) bases.push_back(result->data());
   const trace::Span span("execute", "execute");
-  run(bases);
+  running_ = run(bases);
 }
 
-void BoundEvaluation::run(std::span<std::byte* const> bases) const {
+bool BoundEvaluation::wait_briefly() { return !running_ || running_->wait_briefly(); }
+
+void BoundEvaluation::finish() {
+  std::exception_ptr error;
+  try {
+    if (running_) plan_->finish(*running_);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  running_.reset();
+  arena_.reset();
+  if (before_) before_->wait();  // it is over; what was made of a failed one's results is nothing
+  if (error) std::rethrow_exception(error);
+}
+
+std::unique_ptr<RunningProgram> BoundEvaluation::run(std::span<std::byte* const> bases) const {
   SmallVector<StepWatcher*, 2> watchers;
   std::optional<ProfileWatcher> profile;
   if (trace::active()) watchers.push_back(&profile.emplace(plan_));
@@ -163,10 +198,11 @@ void BoundEvaluation::run(std::span<std::byte* const> bases) const {
     leaves.storages.push_back(leaves_[i]->storage.get());
     if (plan_->graph.leaves[i].donated) leaves_[i]->storage->forget_contents();
   }
-  plan_->run(bases, leaves, {watchers.data(), watchers.size()});
+  return plan_->start(bases, leaves, {watchers.data(), watchers.size()});
 }
 
 void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {
+  completion_ = completion;
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     const PlanOutput& output = plan_->outputs[i];
     auto value = std::make_unique<Value>();

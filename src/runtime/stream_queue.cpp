@@ -89,7 +89,7 @@ void StreamQueue::wait_for_room() {
   if (has_room()) return;
   while (!has_room()) {
     if (!running_) {
-      run_front(lock);
+      run_front(lock, Ahead::none);
       continue;
     }
     const std::shared_ptr<Completion> running = running_;
@@ -106,33 +106,67 @@ void StreamQueue::help(const Completion& target) {
   {
     std::unique_lock lock(mutex_);
     if (running_) return;
-    while (!target.done() && !running_ && !jobs_.empty()) run_front(lock);
+    while (!target.done() && !running_ && !jobs_.empty()) run_front(lock, Ahead::none);
     left = !jobs_.empty() || !callbacks_.empty() || closed_;
   }
   if (left) wake();
 }
 
-/// Executes the first job. `lock` is released meanwhile.
-void StreamQueue::run_front(std::unique_lock<std::mutex>& lock) {
-  const std::shared_ptr<StreamQueue> alive = shared_from_this();
-  Job job = std::move(jobs_.front());
-  jobs_.pop_front();
-  queued_bytes_ -= job.bytes;
-  running_ = job.completion;
-  lock.unlock();
-  std::exception_ptr error;
+void StreamQueue::Job::start(const Work* running) noexcept {
   try {
-    const trace::StreamScope stream(number_);
-    job.work->run();
+    work->start(running);
   } catch (...) {
     error = std::current_exception();
   }
-  job.work.reset();
-  std::vector<Completion::Callback> callbacks = job.completion->complete(std::move(error));
+}
+
+void StreamQueue::Job::finish() noexcept {
+  try {
+    if (!error) work->finish();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  work.reset();
+}
+
+StreamQueue::Job StreamQueue::take_front() {
+  Job job = std::move(jobs_.front());
+  jobs_.pop_front();
+  queued_bytes_ -= job.bytes;
+  return job;
+}
+
+/// Executes the first job; with `Ahead::one`, starts the next one meanwhile, which the thread must come back
+/// for. `lock` is released meanwhile.
+void StreamQueue::run_front(std::unique_lock<std::mutex>& lock, Ahead ahead) {
+  const std::shared_ptr<StreamQueue> alive = shared_from_this();
+  const trace::StreamScope stream(number_);
+  const bool started = ahead_.has_value();
+  Job job = started ? std::move(*ahead_) : take_front();
+  ahead_.reset();
+  running_ = job.completion;
+  lock.unlock();
+  if (!started) job.start(nullptr);
+  while (!job.error && !job.work->wait_briefly())
+    if (ahead == Ahead::one) start_behind(job);
+  job.finish();
+  std::vector<Completion::Callback> callbacks = job.completion->complete(std::move(job.error));
   lock.lock();
-  running_.reset();
+  running_ = ahead_ ? ahead_->completion : nullptr;
   if (last_ == job.completion) last_.reset();
   for (Completion::Callback& f : callbacks) callbacks_.push_back(std::move(f));
+}
+
+/// Callbacks must find no job executing, so while some wait nothing new is started.
+void StreamQueue::start_behind(const Job& running) {
+  std::unique_lock lock(mutex_);
+  if (ahead_ || !callbacks_.empty() || jobs_.empty() || !jobs_.front().work->can_start_behind(*running.work))
+    return;
+  Job next = take_front();
+  lock.unlock();
+  next.start(running.work.get());
+  lock.lock();
+  ahead_ = std::move(next);
 }
 
 void StreamQueue::synchronize() {
@@ -188,9 +222,9 @@ void StreamQueue::work() {
     const int seen = signal_.load();
     {
       std::unique_lock lock(mutex_);
-      while (!callbacks_.empty() || (!jobs_.empty() && !running_)) {
-        if (callbacks_.empty()) {
-          run_front(lock);
+      while (!callbacks_.empty() || ahead_ || (!jobs_.empty() && !running_)) {
+        if (callbacks_.empty() || ahead_) {
+          run_front(lock, Ahead::one);
           continue;
         }
         const Completion::Callback f = std::move(callbacks_.front());

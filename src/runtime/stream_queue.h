@@ -2,9 +2,12 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "core/completion.h"
@@ -12,15 +15,24 @@
 
 namespace wick {
 
-/// What a queue executes; destroyed before its completion is marked.
+/// What a queue executes: started, waited for and finished by one thread, then destroyed, before its completion
+/// is marked.
 class Work {
  public:
   virtual ~Work() = default;
-  virtual void run() = 0;
+  /// Whether it can be started while `running`, which was started and is not over, goes on.
+  virtual bool can_start_behind(const Work& running) const = 0;
+  /// Does the work, or starts what then goes on by itself; behind `running`, if that is not null.
+  virtual void start(const Work* running) = 0;
+  /// Waits some microseconds; whether what was started is over.
+  virtual bool wait_briefly() = 0;
+  /// Waits for the end of what was started.
+  virtual void finish() = 0;
 };
 
-/// The jobs of a stream, run one at a time in their order: by the stream's worker thread, or by a thread that
-/// waits for one of them before the worker came to it. Callbacks run on the worker only, because a waiting
+/// The jobs of a stream, finished one at a time in their order: by the stream's worker thread, or by a thread
+/// that waits for one of them before the worker came to it. While a device is at a job, the worker starts the
+/// one behind it, where that waits for nothing else, so that the device goes from one to the next. Callbacks run on the worker only, because a waiting
 /// thread may hold locks that they take.
 ///
 /// Waits cannot form a circle. Values are published and their job queued under one lock, so on each stream
@@ -67,10 +79,17 @@ class StreamQueue final : public WorkSource, public std::enable_shared_from_this
     std::unique_ptr<Work> work;
     std::shared_ptr<Completion> completion;
     std::size_t bytes = 0;
+    std::exception_ptr error{};  // of its start
+
+    void start(const Work* running) noexcept;
+    void finish() noexcept;
   };
+  enum class Ahead : std::uint8_t { none, one };
 
   bool has_room() const;
-  void run_front(std::unique_lock<std::mutex>& lock);
+  Job take_front();
+  void run_front(std::unique_lock<std::mutex>& lock, Ahead ahead);
+  void start_behind(const Job& running);
   void start_worker();
   void wake();
   void work();
@@ -80,6 +99,7 @@ class StreamQueue final : public WorkSource, public std::enable_shared_from_this
   std::mutex mutex_;
   std::deque<Job> jobs_;
   std::deque<Completion::Callback> callbacks_;
+  std::optional<Job> ahead_;  // started by the worker behind the running one
   std::size_t queued_bytes_ = 0;
   std::shared_ptr<Completion> running_;  // of the job that somebody executes
   std::shared_ptr<Completion> last_;     // of the newest job, until it is done

@@ -35,8 +35,9 @@ class BackendWith final : public Backend {
   void download(const std::byte* from, void* host, std::size_t bytes) const override {
     cpu_backend().download(from, host, bytes);
   }
-  std::unique_ptr<Program> make_program(std::span<const Step> steps) const override {
-    return cpu_backend().make_program(steps);
+  std::unique_ptr<Program> make_program(std::span<const Step> steps,
+                                        std::span<const BaseUse> bases) const override {
+    return cpu_backend().make_program(steps, bases);
   }
   MemoryUse memory_use() const override { return cpu_backend().memory_use(); }
   void reset_peak() const override { cpu_backend().reset_peak(); }

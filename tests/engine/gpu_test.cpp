@@ -83,6 +83,77 @@ TEST_F(Gpu, ReplaysTakeNewNumbers) {
   }
 }
 
+/// More addresses than a plan has graphs: what is small is moved then, at any alignment and size.
+TEST_F(Gpu, ReplaysReadAndWriteWhereverValuesLie) {
+  const Tensor bytes = cast(numbers(64), DType::u8).to(gpu_);
+  const Tensor floats = numbers(70000).to(gpu_);
+  std::vector<Tensor> kept;
+  for (std::int64_t i = 0; i < 16; ++i) {
+    const Tensor narrow = slice(bytes, 0, i, i + 13) + slice(bytes, 0, i + 1, i + 14);
+    const Tensor wide = slice(floats, 0, 3 * i, 3 * i + 40001) * 2;
+    eval({narrow, wide});
+    kept.push_back(narrow);
+    kept.push_back(wide);
+  }
+  for (std::int64_t i = 0; i < 16; ++i) {
+    const auto narrow = kept[static_cast<std::size_t>(2 * i)].to_vector<std::uint8_t>();
+    const auto wide = kept[static_cast<std::size_t>(2 * i + 1)].to_vector<float>();
+    for (std::int64_t k = 0; k < 13; ++k)
+      ASSERT_EQ(narrow[static_cast<std::size_t>(k)], 2 * (i + k) + 1) << i << ' ' << k;
+    for (std::int64_t k = 0; k < 40001; ++k)
+      ASSERT_EQ(wide[static_cast<std::size_t>(k)], static_cast<float>(2 * (3 * i + k))) << i << ' ' << k;
+  }
+}
+
+/// Each is started while the one before runs, in the memory that it leaves.
+TEST_F(Gpu, EvaluationsInFlightFollowOneAnother) {
+  const Tensor w = numbers(1000).to(gpu_);
+  Tensor state = zeros({1000}).to(gpu_);
+  std::vector<Tensor> totals;
+  for (int i = 0; i < 200; ++i) {
+    state = state + w * Tensor::scalar(static_cast<float>(i % 3));
+    totals.push_back(max(state));
+    eval_async({state, totals.back()}, History::drop);
+  }
+  float expected = 0;
+  for (int i = 0; i < 200; ++i) {
+    expected += 999.0F * static_cast<float>(i % 3);
+    ASSERT_EQ(totals[static_cast<std::size_t>(i)].item<float>(), expected) << i;
+  }
+}
+
+TEST_F(Gpu, OfEvaluationsInFlightOnlyTheBadOneFails) {
+  const Tensor x = numbers(4).to(gpu_);
+  std::vector<Tensor> taken;
+  for (int i = 0; i < 40; ++i) {
+    const std::int32_t index = i % 8 == 5 ? 9 : i % 4;
+    taken.push_back(take(x, Tensor::from(std::vector<std::int32_t>{index}, {1})) + 1);
+    eval_async({taken.back()});
+  }
+  for (int i = 0; i < 40; ++i) {
+    const Tensor& t = taken[static_cast<std::size_t>(i)];
+    if (i % 8 == 5)
+      EXPECT_THAT(error_text<ArgumentError>([&] { t.eval(); }), HasSubstr("index 9 is out of range")) << i;
+    else
+      EXPECT_EQ(t.item<float>(), static_cast<float>(i % 4 + 1)) << i;
+  }
+}
+
+TEST_F(Gpu, CallbacksComeBetweenEvaluationsInFlight) {
+  const Stream stream;
+  const StreamScope scope(stream);
+  Tensor state = zeros({100}).to(gpu_);
+  std::vector<float> seen;  // by the stream's worker alone
+  std::vector<Evaluation> ends;
+  for (int i = 0; i < 50; ++i) {
+    state = state + 1;
+    const Tensor here = state;
+    ends.push_back(eval_async({here}).then([&seen, here] { seen.push_back((here * 1).max().item<float>()); }));
+  }
+  when_all(ends).wait();
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(seen[static_cast<std::size_t>(i)], static_cast<float>(i + 1));
+}
+
 TEST_F(Gpu, ABadIndexIsAnErrorOfItsTensorAlone) {
   for (int i = 0; i < 3; ++i) {  // launched, captured, replayed
     const std::string text = error_text<ArgumentError>([&] { bad_gather(gpu_).eval(); });

@@ -34,10 +34,13 @@ class Gate {
     struct Hold final : Work {
       Hold(std::promise<void>& begun, std::shared_future<void> registered)
           : begun_(begun), registered_(std::move(registered)) {}
-      void run() override {
+      bool can_start_behind(const Work&) const override { return false; }
+      void start(const Work*) override {
         begun_.set_value();
         registered_.wait();
       }
+      bool wait_briefly() override { return true; }
+      void finish() override {}
       std::promise<void>& begun_;
       std::shared_future<void> registered_;
     };

@@ -50,7 +50,9 @@ class CpuBackend final : public Backend {
   void download(const std::byte* from, void* host, std::size_t bytes) const override {
     if (bytes > 0) std::memcpy(host, from, bytes);
   }
-  std::unique_ptr<Program> make_program(std::span<const Step>) const override { return nullptr; }
+  std::unique_ptr<Program> make_program(std::span<const Step>, std::span<const BaseUse>) const override {
+    return nullptr;
+  }
   MemoryUse memory_use() const override {
     return {held_bytes(), kept_bytes(), peak_held_bytes(), std::numeric_limits<std::uint64_t>::max()};
   }

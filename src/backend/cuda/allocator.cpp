@@ -78,11 +78,11 @@ void* Allocator::take_fresh(std::size_t rounded) {
   return nullptr;
 }
 
-/// A kept block of this size, or null.
+/// The kept block of this size that was given back last, or null: loops then meet the same addresses again.
 void* Allocator::take_kept(std::size_t rounded) {
   std::lock_guard lock(mutex_);
-  const auto fit = kept_.lower_bound(rounded);
-  if (fit == kept_.end() || fit->first != rounded) return nullptr;
+  auto fit = kept_.upper_bound(rounded);
+  if (fit == kept_.begin() || (--fit)->first != rounded) return nullptr;
   void* block = fit->second;
   kept_bytes_ -= fit->first;
   kept_.erase(fit);

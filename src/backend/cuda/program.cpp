@@ -3,15 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <chrono>
 #include <cstdlib>
-#include <new>
+#include <thread>
+#include <utility>
 
 #include "backend/backend.h"
 #include "backend/cuda/check.h"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/stream.h"
 #include "backend/run_step.h"
+#include "core/spin.h"
 #include "wick/error.h"
 
 namespace wick::cuda {
@@ -36,38 +38,83 @@ class LaunchScope {
 
 }  // namespace
 
-CudaProgram::~CudaProgram() {
-  for (const auto& replay : replays_) {
-    if (replay->graph) cudaGraphExecDestroy(replay->graph);
-    cudaFreeHost(replay->fault);
+/// A replay that was launched. `program`'s plan must outlive it.
+class CudaProgram::Run final : public RunningProgram {
+ public:
+  Run(const CudaProgram& program, Replay& replay, unsigned int number)
+      : program_(program), replay_(replay), number_(number) {}
+  ~Run() override {
+    if (!ended_) (void)end();
   }
+  bool wait_briefly() override {
+    for (int poll = 0; poll < 64; ++poll) {
+      if (over()) return true;
+      relax();
+    }
+    // A fault of the device shows here only: its kernels end nothing then.
+    if (++looks_ % 16 == 0) {
+      const cudaError_t status = cudaStreamQuery(replay_.stream());
+      if (status != cudaSuccess && status != cudaErrorNotReady) error_ = status;
+    }
+    if (std::chrono::steady_clock::now() > patience_)
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    return over();
+  }
+  void wait() override {
+    const Fault fault = end();
+    check(error_, "running on the GPU");
+    check_fault(fault);
+  }
+
+ private:
+  bool over() const { return error_ != cudaSuccess || replay_.over(number_); }
+  Fault end() {
+    while (!wait_briefly()) {
+    }
+    ended_ = true;
+    std::lock_guard lock(program_.mutex_);
+    return replay_.end(number_);
+  }
+
+  const CudaProgram& program_;
+  Replay& replay_;
+  const unsigned int number_;
+  bool ended_ = false;
+  cudaError_t error_ = cudaSuccess;
+  unsigned int looks_ = 0;
+  const std::chrono::steady_clock::time_point patience_ =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+};
+
+CudaProgram::CudaProgram(std::span<const Step> steps, std::span<const BaseUse> bases, int device)
+    : steps_(steps), device_(device) {
+  for (const BaseUse& base : bases) {
+    movable_.push_back(base.movable && base.bytes <= most_moved_bytes ? base.bytes : 0);
+    if (!base.is_result) moved_.first_result = static_cast<std::uint32_t>(movable_.size());
+  }
+  moved_.bytes.assign(movable_.size(), 0);
 }
 
-void CudaProgram::run(std::span<std::byte* const> bases, std::span<const Transfer> transfers,
-                      std::span<StepWatcher* const> watchers) const {
+std::unique_ptr<RunningProgram> CudaProgram::start(std::span<std::byte* const> bases,
+                                                   std::span<const Transfer> transfers,
+                                                   std::span<StepWatcher* const> watchers) const {
   const GpuScope gpu(device_);
   ThreadStream& stream = ThreadStream::of(device_);
+  if (watchers.empty() && !waits_for_each_step()) {
+    std::uint64_t bytes = 0;
+    for (const Transfer& t : transfers) bytes += t.bytes;
+    if (bytes > most_staged_bytes) {
+      stream.send(transfers);
+      transfers = {};
+    }
+    if (auto run = replay(bases, transfers, stream.handle())) return run;
+  }
   stream.send(transfers);
   if (!watchers.empty()) stream.synchronize();  // the transfers are no part of the first step
-  Replay* const replay = watchers.empty() ? take_replay(bases, stream.handle()) : nullptr;
-  if (!replay) {
-    launch_steps(bases, stream.handle(), &stream.fault(), watchers);
-    stream.synchronize();
-    return check_fault(stream.fault());
-  }
-  const auto over = [&] {
-    std::lock_guard lock(mutex_);
-    replay->running = false;
-  };
-  try {
-    check(cudaGraphLaunch(replay->graph, stream.handle()), "launching a graph");
-    stream.synchronize();
-    check_fault(*replay->fault);
-  } catch (...) {
-    over();
-    throw;
-  }
-  over();
+  launch_steps(bases, stream.handle(), &stream.fault(), watchers);
+  stream.synchronize();
+  check_fault(std::exchange(stream.fault(), {}));
+  return nullptr;
 }
 
 void CudaProgram::launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault,
@@ -90,63 +137,46 @@ void CudaProgram::launch_steps(std::span<std::byte* const> bases, cudaStream_t s
   }
 }
 
-CudaProgram::Replay* CudaProgram::take_replay(std::span<std::byte* const> bases, cudaStream_t stream) const {
-  if (steps_.size() < 2 || waits_for_each_step()) return nullptr;
+std::unique_ptr<RunningProgram> CudaProgram::replay(std::span<std::byte* const> bases,
+                                                    std::span<const Transfer> transfers,
+                                                    cudaStream_t stream) const {
   std::lock_guard lock(mutex_);
-  if (++runs_ < 2) return nullptr;
-  const auto found = std::find_if(replays_.begin(), replays_.end(), [&](const auto& r) {
-    return std::equal(bases.begin(), bases.end(), r->bases.begin(), r->bases.end());
-  });
-  Replay* replay = found == replays_.end() ? nullptr : found->get();
-  if (!replay && replays_.size() < most_replays) {
-    replay = replays_.emplace_back(std::make_unique<Replay>()).get();
-    void* fault = nullptr;
-    check(cudaHostAlloc(&fault, sizeof(Fault), cudaHostAllocMapped), "allocating pinned memory");
-    replay->fault = new (fault) Fault;
-  } else if (!replay) {
-    replay = std::min_element(replays_.begin(), replays_.end(), [](const auto& a, const auto& b) {
-               return a->last_use < b->last_use;
-             })->get();
+  if (!std::exchange(ran_, true)) return nullptr;
+  const auto found = std::ranges::find_if(replays_, [&](const auto& r) { return r->is_of(bases); });
+  const bool is_new = found == replays_.end();
+  Replay* const replay = is_new ? take_oldest(bases) : found->get();
+  if (!replay || !replay->can_launch(stream)) return nullptr;
+  if (is_new) {
+    replay->capture(bases, moved_, transfers, stream,
+                    [&](std::span<std::byte* const> addresses, Fault* fault) {
+                      launch_steps(addresses, stream, fault);
+                    });
+  } else if (replay->stream() != stream) {
+    replay->use(stream);
   }
-  if (replay->running) return nullptr;
-  replay->last_use = runs_;
-  if (replay->bases.empty() || found == replays_.end()) capture(*replay, bases, stream);
-  replay->running = true;
-  return replay;
+  const auto at = std::ranges::find_if(replays_, [&](const auto& r) { return r.get() == replay; });
+  std::rotate(at, at + 1, replays_.end());
+  return std::make_unique<Run>(*this, *replay, replay->launch(bases, transfers));
 }
 
-void CudaProgram::capture(Replay& replay, std::span<std::byte* const> bases, cudaStream_t stream) const {
-  replay.bases.clear();  // of nothing, should this fail
-  cudaGraph_t graph = nullptr;
-  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing a graph");
-  try {
-    launch_steps(bases, stream, replay.fault);
-  } catch (...) {
-    cudaStreamEndCapture(stream, &graph);
-    if (graph) cudaGraphDestroy(graph);
-    throw;
+Replay* CudaProgram::take_oldest(std::span<std::byte* const> bases) const {
+  if (replays_.size() < most_replays)
+    return replays_.emplace_back(std::make_unique<Replay>(device_)).get();
+  // The addresses go on changing: what can be moved is moved from now on.
+  for (const auto& replay : replays_) {
+    const auto known = replay->bases();
+    for (std::size_t b = 0; b < known.size(); ++b)
+      if (known[b] != bases[b]) moved_.bytes[b] = movable_[b];
   }
-  check(cudaStreamEndCapture(stream, &graph), "capturing a graph");
-  cudaGraphExecUpdateResultInfo info{};
-  if (replay.graph && cudaGraphExecUpdate(replay.graph, graph, &info) != cudaSuccess) {
-    (void)cudaGetLastError();  // the graph is made anew
-    cudaGraphExecDestroy(replay.graph);
-    replay.graph = nullptr;
-  }
-  cudaError_t status = cudaSuccess;
-  if (!replay.graph) status = cudaGraphInstantiate(&replay.graph, graph, 0);
-  cudaGraphDestroy(graph);
-  check(status, "instantiating a graph");
-  replay.bases.assign(bases.begin(), bases.end());
+  const auto idle = std::ranges::find_if(replays_, [](const auto& r) { return !r->in_flight(); });
+  return idle == replays_.end() ? nullptr : idle->get();
 }
 
-void CudaProgram::check_fault(Fault& fault) {
+void CudaProgram::check_fault(const Fault& fault) {
   if (fault.step == 0) return;
-  const Fault found = fault;
-  fault = {};
-  throw StepFault{found.step - 1,
+  throw StepFault{fault.step - 1,
                   std::make_exception_ptr(ArgumentError(fmt::format(
-                      "index {} is out of range for a dimension of size {}", found.index, found.size)))};
+                      "index {} is out of range for a dimension of size {}", fault.index, fault.size)))};
 }
 
 }  // namespace wick::cuda

@@ -4,48 +4,46 @@
 #include <vector>
 
 #include "backend/cuda/launch.h"
+#include "backend/cuda/replay.h"
 #include "backend/step.h"
 
 namespace wick::cuda {
 
 /// The steps of a plan on a GPU. The first run launches them one by one; from the second on they are captured
-/// as a CUDA graph, one for each set of addresses, and replayed. The graphs of a plan are few: the one unused
-/// for longest is updated to new addresses.
+/// as a CUDA graph and replayed. A plan has few graphs, one for each set of addresses; where these do not do,
+/// the small values whose addresses change are moved, and one graph serves all.
 class CudaProgram final : public Program {
  public:
-  CudaProgram(std::span<const Step> steps, int device) : steps_(steps), device_(device) {}
-  ~CudaProgram() override;
-  CudaProgram(const CudaProgram&) = delete;
-  CudaProgram& operator=(const CudaProgram&) = delete;
+  CudaProgram(std::span<const Step> steps, std::span<const BaseUse> bases, int device);
 
-  void run(std::span<std::byte* const> bases, std::span<const Transfer> transfers,
-           std::span<StepWatcher* const> watchers) const override;
+  std::unique_ptr<RunningProgram> start(std::span<std::byte* const> bases,
+                                        std::span<const Transfer> transfers,
+                                        std::span<StepWatcher* const> watchers) const override;
 
  private:
-  /// A captured graph with the addresses that it is of, and the fault word that its kernels write.
-  struct Replay {
-    std::vector<std::byte*> bases;
-    cudaGraphExec_t graph = nullptr;
-    Fault* fault = nullptr;
-    std::uint64_t last_use = 0;
-    bool running = false;
-  };
+  class Run;
   static constexpr std::size_t most_replays = 4;
+  static constexpr std::uint64_t most_moved_bytes = std::uint64_t{4} << 20;      ///< of one value
+  static constexpr std::uint64_t most_staged_bytes = std::uint64_t{256} << 10;  ///< of all transfers
 
   /// With watchers, each step is waited for.
   void launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault,
                     std::span<StepWatcher* const> watchers = {}) const;
-  /// The graph for these addresses, marked as running; null where the steps are better launched one by one.
-  Replay* take_replay(std::span<std::byte* const> bases, cudaStream_t stream) const;
-  void capture(Replay& replay, std::span<std::byte* const> bases, cudaStream_t stream) const;
-  /// Throws StepFault when a kernel reported one, and clears it.
-  static void check_fault(Fault& fault);
+  /// A launch of a graph; null where the steps are better launched one by one.
+  std::unique_ptr<RunningProgram> replay(std::span<std::byte* const> bases,
+                                         std::span<const Transfer> transfers, cudaStream_t stream) const;
+  /// The graph to capture anew for these addresses; null where all are running.
+  Replay* take_oldest(std::span<std::byte* const> bases) const;
+  /// Throws StepFault when a kernel reported one.
+  static void check_fault(const Fault& fault);
 
   const std::span<const Step> steps_;
   const int device_;
+  std::vector<std::uint64_t> movable_;  // by base: the bytes that a graph may move, or 0
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Replay>> replays_;
-  mutable std::uint64_t runs_ = 0;
+  mutable MovedBases moved_;                              // of the graphs that will be captured
+  mutable std::vector<std::unique_ptr<Replay>> replays_;  // the one used last at the back
+  mutable bool ran_ = false;
 };
 
 }  // namespace wick::cuda

@@ -51,8 +51,9 @@ class CudaBackend final : public Backend {
           "copying from the GPU");
     stream().synchronize();
   }
-  std::unique_ptr<Program> make_program(std::span<const Step> steps) const override {
-    return std::make_unique<CudaProgram>(steps, device_);
+  std::unique_ptr<Program> make_program(std::span<const Step> steps,
+                                        std::span<const BaseUse> bases) const override {
+    return std::make_unique<CudaProgram>(steps, bases, device_);
   }
   MemoryUse memory_use() const override { return allocator_of(device_).use(); }
   void reset_peak() const override { allocator_of(device_).reset_peak(); }
