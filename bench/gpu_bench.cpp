@@ -30,6 +30,7 @@ Tensor on_gpu(const Shape& shape, DType dtype, std::uint64_t seed = 7) {
 /// Registers one case; its data lives while it is measured.
 void add_case(const std::string& name, const Prepare& prepare, const Work& work = {}) {
   add_benchmark(name + "/lazy", [=](benchmark::State& state) { time_lazy(state, prepare(), work); });
+  add_benchmark(name + "/compiled", [=](benchmark::State& state) { time_compiled(state, prepare(), work); });
 }
 
 void add_lora_linear(std::int64_t rows, std::int64_t in, std::int64_t out, std::int64_t rank) {

@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 
+#include "wick/compiled.h"
 #include "wick/eval.h"
 #include "wick/ops.h"
 
@@ -56,6 +57,11 @@ void time_async(benchmark::State& state, const Record& record, const Work& work)
   time_steps(state, work, [&] { record().eval_async().wait(); });
 }
 
+void time_compiled(benchmark::State& state, const Record& record, const Work& work) {
+  const Compiled work_once([&record](const std::vector<Tensor>&) { return std::vector<Tensor>{record()}; });
+  time_steps(state, work, [&] { benchmark::DoNotOptimize(work_once({})); });
+}
+
 benchmark::internal::Benchmark* add_benchmark(const std::string& name,
                                               std::function<void(benchmark::State&)> body) {
   return benchmark::RegisterBenchmark(name.c_str(), std::move(body))->UseRealTime();
@@ -64,6 +70,7 @@ benchmark::internal::Benchmark* add_benchmark(const std::string& name,
 void compare_modes(const std::string& name, const Prepare& prepare, const Work& work) {
   add_benchmark(name + "/lazy", [=](benchmark::State& state) { time_lazy(state, prepare(), work); });
   add_benchmark(name + "/eager", [=](benchmark::State& state) { time_eager(state, prepare(), work); });
+  add_benchmark(name + "/compiled", [=](benchmark::State& state) { time_compiled(state, prepare(), work); });
   add_benchmark(name + "/async", [=](benchmark::State& state) { time_async(state, prepare(), work); });
 }
 

@@ -9,7 +9,7 @@
 #include "wick/tensor.h"
 
 // What the benchmark programs share. Names are `case/parameters/variant`; tools/bench.py reads the variant,
-// the last part: lazy, eager and async do the same work, floor is the least that the work can take.
+// the last part: lazy, compiled, eager and async do the same work, floor is the least that the work can take.
 namespace wick::bench {
 
 /// Records the work once and returns its result.
@@ -30,9 +30,11 @@ Tensor random_data(const Shape& shape, DType dtype = DType::f32, std::uint64_t s
 /// and "peak_bytes" to the memory that evaluation took at most.
 void time_lazy(benchmark::State& state, const Record& record, const Work& work = {});
 void time_eager(benchmark::State& state, const Record& record, const Work& work = {});
+/// Recorded once; only evaluated in the loop.
+void time_compiled(benchmark::State& state, const Record& record, const Work& work = {});
 void time_async(benchmark::State& state, const Record& record, const Work& work = {});
 
-/// Registers `name`/lazy, `name`/eager and `name`/async.
+/// Registers `name`/lazy, `name`/compiled, `name`/eager and `name`/async.
 void compare_modes(const std::string& name, const Prepare& prepare, const Work& work = {});
 
 /// Registers one benchmark under wall-clock time. `body` runs the loop of the state.

@@ -1,6 +1,7 @@
 #pragma once
 
 // The whole public API.
+#include "wick/compiled.h"
 #include "wick/dataset.h"
 #include "wick/device.h"
 #include "wick/dtype.h"

@@ -15,6 +15,7 @@ namespace wick {
 /// Data that a graph starts from. The offset into its storage is bound when a plan runs, so it is 0 here.
 /// Constants come behind the leaves that are bound, and bring their data.
 struct GraphLeaf {
+  DType dtype = DType::f32;
   Layout layout;
   bool donated = false;               ///< its storage may be overwritten
   bool is_weight = false;             ///< data that many evaluations read and none overwrites

@@ -70,9 +70,9 @@ void eval_here(std::span<const Tensor> open, History history) {
   if (open.empty()) return;
   const trace::Span span("eval", "eval");
   BoundEvaluation evaluation(open, history);
-  evaluation.allocate();
-  evaluation.start();
-  evaluation.finish();
+  evaluation.bound().allocate();
+  evaluation.bound().start();
+  evaluation.bound().finish();
   evaluation.publish(nullptr);
   evaluation.forget_history();
 }
@@ -94,17 +94,18 @@ struct EvaluationWork final : Work {
   explicit EvaluationWork(std::vector<std::shared_ptr<Completion>> earlier) : awaited(std::move(earlier)) {}
   bool can_start_behind(const Work& running) const override {
     const auto* before = dynamic_cast<const EvaluationWork*>(&running);
-    return awaited.empty() && before && evaluation->can_start_behind(*before->evaluation);
+    return awaited.empty() && before && evaluation->bound().can_start_behind(before->evaluation->bound());
   }
   void start(const Work* running) override {
     for (const auto& completion : awaited) completion->wait();
     if (evaluation)
-      evaluation->start(running ? &*static_cast<const EvaluationWork*>(running)->evaluation : nullptr);
+      evaluation->bound().start(running ? &static_cast<const EvaluationWork*>(running)->evaluation->bound()
+                                        : nullptr);
   }
-  bool wait_briefly() override { return !evaluation || evaluation->wait_briefly(); }
+  bool wait_briefly() override { return !evaluation || evaluation->bound().wait_briefly(); }
   void finish() override {
     if (!evaluation) return;
-    evaluation->finish();
+    evaluation->bound().finish();
     evaluation->forget_history();
   }
 
@@ -153,8 +154,9 @@ Evaluation eval_async(std::span<const Tensor> outputs, const Stream& stream, His
   std::size_t bytes = 0;
   if (!open.empty()) {
     const ThreadsScope threads(queue.threads());
-    bytes = work->evaluation.emplace(open, history).result_bytes();
-    work->evaluation->allocate();
+    BoundPlan& plan = work->evaluation.emplace(open, history).bound();
+    plan.allocate();
+    for (const auto& result : plan.results()) bytes += result->bytes();
   }
   EvaluationWork& bound = *work;
   queue.submit(std::move(work), completion, bytes, [&] {

@@ -78,7 +78,8 @@ PlannedMemory plan_memory(std::span<const Tensor> outputs) {
     if (!output.node()->value()) open.push_back(output);
   }
   if (open.empty()) return {};
-  const Plan& plan = BoundEvaluation(open, History::keep).plan();
+  const BoundEvaluation evaluation(open, History::keep);
+  const Plan& plan = evaluation.bound().plan();
   return {plan.arena_bytes, plan.peak_bytes() - plan.arena_bytes, plan.packed_bytes};
 }
 

@@ -23,7 +23,7 @@ def _lora(cases, dtype, rank):
     for case, variants in by_case(cases).items():
         parts = case.split("/")
         if parts[:3] == ["lora", "lora_linear", dtype] and parts[-1] == f"r:{rank}":
-            order = ("lazy", "eager", "async", "floor")
+            order = (*MODES, "floor")
             values = [variants[name]["median_ns"] if name in variants else None for name in order]
             groups.append((parts[3], values))
     return groups

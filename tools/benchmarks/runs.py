@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
-VARIANTS = ("lazy", "eager", "async", "floor", "cold", "warm")
+VARIANTS = ("lazy", "compiled", "eager", "async", "floor", "cold", "warm")
 NOT_COUNTERS = {"name", "family_index", "per_family_instance_index", "run_name", "run_type", "repetitions",
                 "repetition_index", "threads", "iterations", "real_time", "cpu_time", "time_unit", "label"}
 # What Google Benchmark adds to a name.

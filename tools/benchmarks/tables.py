@@ -3,7 +3,7 @@
 from benchmarks.runs import natural, split_variant
 from benchmarks.targets import format_time
 
-MODES = ("lazy", "eager", "async")
+MODES = ("lazy", "compiled", "eager", "async")
 
 
 def aligned(header, lines):

@@ -25,8 +25,15 @@ __device__ void move_words(const Move& move) {
 
 __global__ void __launch_bounds__(block_threads)
     make_moves(const Move* lists, unsigned int stride, unsigned int first, const ReplayState* state) {
-  const volatile Move* const place = lists + (state->over % replay_depth) * stride + first + blockIdx.y;
-  const Move move{place->from, place->to, place->bytes};
+  // Read by one thread: the host's memory answers each warp that asks, one after the other.
+  __shared__ Move move;
+  if (threadIdx.x == 0) {
+    const volatile Move* const place = lists + (state->over % replay_depth) * stride + first + blockIdx.y;
+    move.from = place->from;
+    move.to = place->to;
+    move.bytes = place->bytes;
+  }
+  __syncthreads();
   const auto alignment =
       reinterpret_cast<std::uintptr_t>(move.from) | reinterpret_cast<std::uintptr_t>(move.to) | move.bytes;
   if (alignment % sizeof(uint4) == 0)

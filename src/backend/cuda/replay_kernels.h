@@ -13,9 +13,9 @@ inline constexpr unsigned int replay_depth = 4;
 
 /// Bytes that a replay moves between addresses that change from one to the next and fixed ones.
 struct Move {
-  const std::byte* from = nullptr;
-  std::byte* to = nullptr;
-  std::uint64_t bytes = 0;
+  const std::byte* from;
+  std::byte* to;
+  std::uint64_t bytes;
 };
 
 /// What a graph's kernels know of its replays, in the device's memory. Zero before the first.

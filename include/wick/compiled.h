@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "wick/tensor.h"
+
+namespace wick {
+
+/// A function of tensors that is recorded and planned once for each form of its inputs (their number, dtypes,
+/// shapes, strides and devices), and then run without recording: for computations that cost no more than
+/// recording them does. What `jax.jit` and MLX's `compile` do.
+///
+/// The function must depend on its inputs alone. Whatever else it reads when it is recorded (tensors that it
+/// captures, numbers of the host, keys of random numbers) stays as it was then, and captured tensors are held.
+/// It must not evaluate or read what it computes from its inputs. Gradients are taken inside it, not through
+/// it: its outputs are data.
+///
+/// Copies share what was recorded. Thread-safe, where the function is.
+class Compiled {
+ public:
+  using Function = std::function<std::vector<Tensor>(const std::vector<Tensor>& inputs)>;
+
+  explicit Compiled(Function function);
+
+  /// The function's outputs for `inputs`, evaluated on the calling thread as by `eval`. Evaluates inputs that
+  /// are not. Throws what the function and `eval` throw; ArgumentError when the function reads what it
+  /// computes, or gives an empty tensor or none; DeviceError when its outputs are on several devices.
+  std::vector<Tensor> operator()(const std::vector<Tensor>& inputs) const;
+
+  /// Forms of inputs that were recorded and are kept: at most 64, the least recently used goes first.
+  std::size_t forms() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace wick
