@@ -14,9 +14,9 @@ namespace wick {
 /// recording them does. What `jax.jit` and MLX's `compile` do.
 ///
 /// The function must depend on its inputs alone. Whatever else it reads when it is recorded (tensors that it
-/// captures, numbers of the host, keys of random numbers) stays as it was then, and captured tensors are held.
-/// It must not evaluate or read what it computes from its inputs. Gradients are taken inside it, not through
-/// it: its outputs are data.
+/// captures, numbers of the host, keys of random numbers) stays as it was then, and captured tensors are
+/// held. It must not evaluate or read what it computes from its inputs. Gradients are taken inside it, not
+/// through it: its outputs are data.
 ///
 /// Copies share what was recorded. Thread-safe, where the function is.
 class Compiled {

@@ -47,9 +47,8 @@ bool BoundPlan::can_start_behind(const BoundPlan& before) const {
   if (!before.running_ || !plan_->program || checked_ || trace::active()) return false;
   if (!(plan_->graph.device == before.plan_->graph.device)) return false;
   if (before.arena_ && before.arena_->bytes() < plan_->arena_bytes) return false;
-  return std::ranges::all_of(leaves_, [&](const Value* leaf) {
-    return leaf->ready() || leaf->completion == before.completion_;
-  });
+  return std::ranges::all_of(
+      leaves_, [&](const Value* leaf) { return leaf->ready() || leaf->completion == before.completion_; });
 }
 
 void BoundPlan::start(const BoundPlan* before) {

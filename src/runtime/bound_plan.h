@@ -26,9 +26,9 @@ class BoundPlan {
 
   /// Allocates the results. Throws MemoryError when the plan does not fit.
   void allocate();
-  /// Waits for leaves that are still being computed (rethrowing their errors), then starts the plan, which may
-  /// go on until `finish`. `before`: a run that this thread started and that may still go on; this one takes
-  /// place behind it, and must be able to.
+  /// Waits for leaves that are still being computed (rethrowing their errors), then starts the plan, which
+  /// may go on until `finish`. `before`: a run that this thread started and that may still go on; this one
+  /// takes place behind it, and must be able to.
   void start(const BoundPlan* before = nullptr);
   /// Whether the plan may be started while `before` runs: both on one GPU, in the same scratch memory, and
   /// nothing that is computed elsewhere is missing.

@@ -172,8 +172,8 @@ std::vector<Tensor> Compiled::operator()(const std::vector<Tensor>& inputs) cons
   std::vector<Tensor> outputs;
   outputs.reserve(recording->outputs.size());
   for (std::size_t i = 0; i < recording->outputs.size(); ++i)
-    outputs.push_back(Tensor(
-        Node::make_data(bound.value_of(i, nullptr), recording->outputs[i].dtype, recording->device)));
+    outputs.push_back(
+        Tensor(Node::make_data(bound.value_of(i, nullptr), recording->outputs[i].dtype, recording->device)));
   return outputs;
 }
 

@@ -103,8 +103,7 @@ Graph graph_to_evaluate(std::span<const Tensor> outputs, History history) {
 }
 
 BoundEvaluation::BoundEvaluation(std::span<const Tensor> outputs, History history)
-    : outputs_(outputs.begin(), outputs.end()),
-      history_(history) {
+    : outputs_(outputs.begin(), outputs.end()), history_(history) {
   use_configured_threads();
   const bool checked = numeric_checks();
   if (checked && !(device() == cpu))

@@ -15,8 +15,8 @@
 
 namespace wick {
 
-/// What a queue executes: started, waited for and finished by one thread, then destroyed, before its completion
-/// is marked.
+/// What a queue executes: started, waited for and finished by one thread, then destroyed, before its
+/// completion is marked.
 class Work {
  public:
   virtual ~Work() = default;
@@ -32,8 +32,8 @@ class Work {
 
 /// The jobs of a stream, finished one at a time in their order: by the stream's worker thread, or by a thread
 /// that waits for one of them before the worker came to it. While a device is at a job, the worker starts the
-/// one behind it, where that waits for nothing else, so that the device goes from one to the next. Callbacks run on the worker only, because a waiting
-/// thread may hold locks that they take.
+/// one behind it, where that waits for nothing else, so that the device goes from one to the next. Callbacks
+/// run on the worker only, because a waiting thread may hold locks that they take.
 ///
 /// Waits cannot form a circle. Values are published and their job queued under one lock, so on each stream
 /// the order of publication is the order of the queue. A job waits only for values that were published before

@@ -115,7 +115,8 @@ TEST(Compiled, WorksInsideAnEagerScopeAndUnderNumericChecks) {
 TEST(Compiled, RefusesWhatItCannotRecord) {
   const Tensor x = numbers(3);
   const Compiled reads([](const Tensors& in) -> Tensors { return {in[0] * sum(in[0]).item<float>()}; });
-  EXPECT_EQ(reads({x})[0].to_vector<float>(), (std::vector<float>{0, 3, 6}));  // a number of the host: captured
+  EXPECT_EQ(reads({x})[0].to_vector<float>(),
+            (std::vector<float>{0, 3, 6}));  // a number of the host: captured
   const Compiled evaluates([](const Tensors& in) -> Tensors {
     const Tensor y = in[0] + 1;
     y.eval();
@@ -138,7 +139,9 @@ TEST(Compiled, ErrorsInTheDataNameTheLine) {
   };
   EXPECT_EQ(f({numbers(3), at(2)})[0].item<float>(), 2);
   for (int i = 0; i < 3; ++i)
-    EXPECT_THAT(error_text<ArgumentError>([&] { f({numbers(3), at(7)}); }),
+    EXPECT_THAT(error_text<ArgumentError>([&] {
+                  f({numbers(3), at(7)});
+                }),
                 ::testing::AllOf(HasSubstr("index 7 is out of range"), HasSubstr("compiled_test.cpp")));
   EXPECT_EQ(f({numbers(3), at(1)})[0].item<float>(), 1);
 }

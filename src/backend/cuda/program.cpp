@@ -142,32 +142,43 @@ std::unique_ptr<RunningProgram> CudaProgram::replay(std::span<std::byte* const> 
                                                     cudaStream_t stream) const {
   std::lock_guard lock(mutex_);
   if (!std::exchange(ran_, true)) return nullptr;
-  const auto found = std::ranges::find_if(replays_, [&](const auto& r) { return r->is_of(bases); });
-  const bool is_new = found == replays_.end();
-  Replay* const replay = is_new ? take_oldest(bases) : found->get();
-  if (!replay || !replay->can_launch(stream)) return nullptr;
-  if (is_new) {
-    replay->capture(bases, moved_, transfers, stream,
-                    [&](std::span<std::byte* const> addresses, Fault* fault) {
-                      launch_steps(addresses, stream, fault);
-                    });
-  } else if (replay->stream() != stream) {
-    replay->use(stream);
+  const auto newest = std::ranges::find_if(replays_.rbegin(), replays_.rend(),
+                                           [&](const auto& r) { return r->is_of(bases); });
+  Replay* replay = newest == replays_.rend() ? nullptr : newest->get();
+  const bool settled = replay && replay->moves_in_vain() && std::ranges::equal(bases, replay->bases());
+  if (!replay || settled) {
+    const MovedBases moved = settled ? none_moved() : moved_for(bases);
+    replay = take_oldest();
+    if (replay)
+      replay->capture(bases, moved, transfers, stream,
+                      [&](std::span<std::byte* const> addresses, Fault* fault) {
+                        launch_steps(addresses, stream, fault);
+                      });
   }
+  if (!replay || !replay->can_launch(stream)) return nullptr;
+  replay->use(stream);
   const auto at = std::ranges::find_if(replays_, [&](const auto& r) { return r.get() == replay; });
   std::rotate(at, at + 1, replays_.end());
   return std::make_unique<Run>(*this, *replay, replay->launch(bases, transfers));
 }
 
-Replay* CudaProgram::take_oldest(std::span<std::byte* const> bases) const {
-  if (replays_.size() < most_replays)
-    return replays_.emplace_back(std::make_unique<Replay>(device_)).get();
-  // The addresses go on changing: what can be moved is moved from now on.
+MovedBases CudaProgram::none_moved() const {
+  return {std::vector<std::uint64_t>(movable_.size(), 0), moved_.first_result};
+}
+
+/// What the next graph moves. Nothing, while there is room for more graphs; then what has changed so far.
+const MovedBases& CudaProgram::moved_for(std::span<std::byte* const> bases) const {
+  if (replays_.size() < most_replays) return moved_;
   for (const auto& replay : replays_) {
     const auto known = replay->bases();
     for (std::size_t b = 0; b < known.size(); ++b)
       if (known[b] != bases[b]) moved_.bytes[b] = movable_[b];
   }
+  return moved_;
+}
+
+Replay* CudaProgram::take_oldest() const {
+  if (replays_.size() < most_replays) return replays_.emplace_back(std::make_unique<Replay>(device_)).get();
   const auto idle = std::ranges::find_if(replays_, [](const auto& r) { return !r->in_flight(); });
   return idle == replays_.end() ? nullptr : idle->get();
 }

@@ -11,7 +11,7 @@ namespace wick::cuda {
 
 /// The steps of a plan on a GPU. The first run launches them one by one; from the second on they are captured
 /// as a CUDA graph and replayed. A plan has few graphs, one for each set of addresses; where these do not do,
-/// the small values whose addresses change are moved, and one graph serves all.
+/// the small values whose addresses change are moved, and one graph serves all, until they stay again.
 class CudaProgram final : public Program {
  public:
   CudaProgram(std::span<const Step> steps, std::span<const BaseUse> bases, int device);
@@ -23,7 +23,7 @@ class CudaProgram final : public Program {
  private:
   class Run;
   static constexpr std::size_t most_replays = 4;
-  static constexpr std::uint64_t most_moved_bytes = std::uint64_t{4} << 20;      ///< of one value
+  static constexpr std::uint64_t most_moved_bytes = std::uint64_t{4} << 20;     ///< of one value
   static constexpr std::uint64_t most_staged_bytes = std::uint64_t{256} << 10;  ///< of all transfers
 
   /// With watchers, each step is waited for.
@@ -32,8 +32,10 @@ class CudaProgram final : public Program {
   /// A launch of a graph; null where the steps are better launched one by one.
   std::unique_ptr<RunningProgram> replay(std::span<std::byte* const> bases,
                                          std::span<const Transfer> transfers, cudaStream_t stream) const;
-  /// The graph to capture anew for these addresses; null where all are running.
-  Replay* take_oldest(std::span<std::byte* const> bases) const;
+  MovedBases none_moved() const;
+  const MovedBases& moved_for(std::span<std::byte* const> bases) const;
+  /// The graph to capture anew; null where all are running.
+  Replay* take_oldest() const;
   /// Throws StepFault when a kernel reported one.
   static void check_fault(const Fault& fault);
 

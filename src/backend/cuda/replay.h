@@ -11,8 +11,8 @@
 
 namespace wick::cuda {
 
-/// The bases of a plan's addresses that a graph finds elsewhere each time: `bytes[b]` of base b are moved to or
-/// from a fixed place. 0: the graph is of that base's address alone.
+/// The bases of a plan's addresses that a graph finds elsewhere each time: `bytes[b]` of base b are moved to
+/// or from a fixed place. 0: the graph is of that base's address alone.
 struct MovedBases {
   std::vector<std::uint64_t> bytes;
   std::uint32_t first_result = 0;  ///< bases from here on are written, those before are read
@@ -38,6 +38,9 @@ class Replay {
   bool is_of(std::span<std::byte* const> bases) const;
   /// The addresses that it was captured with or launched with last.
   std::span<std::byte* const> bases() const { return bases_; }
+  /// Whether it moves values that lie, launch after launch, where they lay before: another graph, of these
+  /// addresses, would save the moves.
+  bool moves_in_vain() const { return launches_alike_ >= 16; }
 
   bool can_launch(cudaStream_t stream) const {
     return in_flight_ == 0 || (stream == stream_ && in_flight_ < replay_depth);
@@ -51,7 +54,7 @@ class Replay {
   /// To be called once for each launch, when it is over; gives what its kernels reported.
   Fault end(unsigned int number);
   cudaStream_t stream() const { return stream_; }
-  /// Launches go there from now on. Nothing may be in flight.
+  /// Launches go there from now on. None may be in flight elsewhere.
   void use(cudaStream_t stream) { stream_ = stream; }
 
  private:
@@ -78,6 +81,7 @@ class Replay {
   std::uint64_t staged_bytes_ = 0;  // a launch
 
   unsigned int launched_ = 0;
+  unsigned int launches_alike_ = 0;  // that moved values between the same addresses, one after the other
   unsigned int in_flight_ = 0;
 };
 
