@@ -113,6 +113,86 @@ __device__ inline Range queries_of(const AttentionProblem& p, std::int64_t first
   return {clamped(begin), clamped(end < p.m ? end : p.m)};
 }
 
+/// 64 queries of one head, and the keys that they see: some, all, and each of this thread's two.
+struct QueryTile {
+  __device__ QueryTile(const AttentionProblem& p, std::int64_t block)
+      : at(block, p.batch, p.heads, (p.m + tile_rows - 1) / tile_rows),
+        kv_head(at.head / (p.heads / p.kv_heads)),
+        first_query(at.tile * tile_rows),
+        query(first_query + static_cast<int>(threadIdx.x) / 32 * 16 +
+              static_cast<int>(threadIdx.x) % 32 / 4) {
+    const std::int64_t last = first_query + tile_rows < p.m ? first_query + tile_rows - 1 : p.m - 1;
+    const std::int64_t first = first_position(p);
+    const Range of_first = keys_of(p, first, first_query);
+    const Range of_last = keys_of(p, first, last);
+    some = {of_first.begin, of_last.end};
+    all = {of_last.begin, of_first.end};
+    own[0] = keys_of(p, first, query);
+    own[1] = keys_of(p, first, query + 8);
+  }
+  /// Place of a row of this thread in a row-major tensor [batch, heads, m].
+  __device__ std::int64_t row(const AttentionProblem& p, int h) const {
+    return (at.batch * p.heads + at.head) * p.m + query + 8 * h;
+  }
+
+  HeadTile at;
+  std::int64_t kv_head;
+  std::int64_t first_query;
+  std::int64_t query;  ///< of this thread, and that + 8
+  Range some;
+  Range all;
+  Range own[2];
+};
+
+/// Tiles of keys and values: one is worked on while the next one is on its way.
+template <int Width>
+struct KeyTiles {
+  HeadRows<Width> keys[2];
+  HeadRows<Width> values[2];
+  Barrier full[2];
+
+  __device__ void load(const CUtensorMap& k, const CUtensorMap& v, int key, const QueryTile& tile,
+                       int stage) {
+    full[stage].arrive_expecting(2 * HeadRows<Width>::bytes);
+    keys[stage].load(k, key, tile.kv_head, tile.at.batch, full[stage]);
+    values[stage].load(v, key, tile.kv_head, tile.at.batch, full[stage]);
+  }
+};
+
+/// Softmax over tiles of 64 keys of this thread's two rows, relative to the largest score so far.
+struct SoftmaxRows {
+  /// Scores, in units of log2, become weights; `sums` of earlier weights follow the largest.
+  template <int Sums>
+  __device__ void add(float (&scores)[32], float (&sums)[Sums]) {
+    float correction[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      float here = -INFINITY;
+#pragma unroll
+      for (int t = 0; t < 8; ++t) here = fmaxf(here, fmaxf(scores[t * 4 + 2 * h], scores[t * 4 + 2 * h + 1]));
+      const float before = largest[h];
+      largest[h] = fmaxf(before, row_max(here));
+      const float shift = largest[h] == -INFINITY ? 0.0f : largest[h];
+      correction[h] = power_of_2(before - shift);
+      float sum = 0;
+#pragma unroll
+      for (int t = 0; t < 8; ++t)
+#pragma unroll
+        for (int i = t * 4 + 2 * h; i < t * 4 + 2 * h + 2; ++i) {
+          scores[i] = power_of_2(scores[i] - shift);
+          sum += scores[i];
+        }
+      total[h] = total[h] * correction[h] + sum;
+    }
+    if (!__any_sync(~0u, correction[0] != 1 || correction[1] != 1)) return;
+#pragma unroll
+    for (int i = 0; i < Sums; ++i) sums[i] *= correction[i % 4 / 2];
+  }
+
+  float largest[2] = {-INFINITY, -INFINITY};
+  float total[2] = {0, 0};  ///< of this thread's keys
+};
+
 template <typename Memory>
 __device__ Memory& aligned_memory(unsigned char* raw) {
   return *reinterpret_cast<Memory*>(raw + (1024 - shared_address(raw) % 1024) % 1024);
