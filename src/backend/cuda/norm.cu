@@ -12,11 +12,26 @@
 namespace wick::cuda {
 namespace {
 
+/// What is normalized: rows of x, or of x + y, which go to `sum`, where y is not null.
+template <typename T>
+struct Terms {
+  const T* x;
+  const T* y;
+  T* sum;
+};
+
+template <template <typename> typename Row, typename T>
+__device__ __forceinline__ Row<T> row_of(const Terms<T>& terms, long long at, int n) {
+  Row<T> row(terms.x + at, n);
+  if (terms.y) row.add(terms.y + at, terms.sum + at);
+  return row;
+}
+
 template <typename T, typename P, template <typename> typename Row>
 __global__ void __launch_bounds__(most_row_threads)
-    rms_norm_rows(const T* x, const P* weight, T* out, long long rows, int n, float eps) {
+    rms_norm_rows(const Terms<T> terms, const P* weight, T* out, long long rows, int n, float eps) {
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    Row<T> row(x + r * n, n);
+    Row<T> row = row_of<Row>(terms, r * n, n);
     float squares = 0;
     row.each([&](float& v) { squares += v * v; });
     const float scale = 1 / sqrtf(block_sum(squares) / static_cast<float>(n) + eps);
@@ -32,10 +47,11 @@ __global__ void __launch_bounds__(most_row_threads)
 
 template <typename T, typename P, template <typename> typename Row>
 __global__ void __launch_bounds__(most_row_threads)
-    layer_norm_rows(const T* x, const P* weight, const P* bias, T* out, long long rows, int n, float eps) {
+    layer_norm_rows(const Terms<T> terms, const P* weight, const P* bias, T* out, long long rows, int n,
+                    float eps) {
   const auto d = static_cast<float>(n);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    Row<T> row(x + r * n, n);
+    Row<T> row = row_of<Row>(terms, r * n, n);
     float sum = 0;
     row.each([&](float& v) { sum += v; });
     const float first_mean = block_sum(sum) / d;
@@ -87,7 +103,8 @@ __global__ void __launch_bounds__(most_row_threads)
   }
 }
 
-/// Rows are held in registers where they fit. Weight and bias have x's dtype, or are f32.
+/// Rows are held in registers where they fit. Inputs are x, what is added to it, if that is what the op does,
+/// and weight and bias, which have x's dtype, or are f32.
 template <bool centered>
 class NormKernel final : public Kernel {
  public:
@@ -95,47 +112,57 @@ class NormKernel final : public Kernel {
       : dtype_(request.output.dtype),
         n_(request.output.shape().dim(-1)),
         rows_(n_ > 0 ? request.output.shape().elements() / n_ : 0),
-        parameters_(request.inputs.size() - 1),
-        parameter_dtype_(parameters_ > 0 ? request.inputs[1].dtype : dtype_),
+        terms_(request.op.results),
+        parameters_(request.inputs.size() - terms_),
+        parameter_dtype_(parameters_ > 0 ? request.inputs[terms_].dtype : dtype_),
         eps_(static_cast<float>(request.attrs.as<NormAttrs>().eps)) {}
 
-  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    void* const outputs[2] = {output, nullptr};
+    run_results(inputs, outputs, scratch);
+  }
+  void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
     if (rows_ == 0) return;
     visit_narrow(dtype_, [&]<typename T>() {
       if (parameter_dtype_ == dtype_)
-        launch<T, T>(inputs, output);
+        launch<T, T>(inputs, outputs);
       else
-        launch<T, float>(inputs, output);
+        launch<T, float>(inputs, outputs);
     });
     check_launch("norm_rows");
   }
 
  private:
   template <typename T, typename P>
-  void launch(const void* const* inputs, void* output) const {
-    bool aligned = is_aligned_16(output);
-    for (std::size_t i = 0; i <= parameters_; ++i) aligned = aligned && is_aligned_16(inputs[i]);
+  void launch(const void* const* inputs, void* const* outputs) const {
+    const bool aligned = std::all_of(inputs, inputs + terms_ + parameters_, is_aligned_16) &&
+                         std::all_of(outputs, outputs + terms_, is_aligned_16);
     const RowLaunch shape = RowLaunch::of<T>(rows_, n_, aligned);
-    const auto* x = static_cast<const T*>(inputs[0]);
-    const auto* weight = parameters_ > 0 ? static_cast<const P*>(inputs[1]) : nullptr;
-    const auto* bias = parameters_ > 1 ? static_cast<const P*>(inputs[2]) : nullptr;
-    auto* out = static_cast<T*>(output);
+    Terms<T> terms{static_cast<const T*>(inputs[0]), nullptr, nullptr};
+    if (terms_ > 1) {
+      terms.y = static_cast<const T*>(inputs[1]);
+      terms.sum = static_cast<T*>(outputs[1]);
+    }
+    const auto* weight = parameters_ > 0 ? static_cast<const P*>(inputs[terms_]) : nullptr;
+    const auto* bias = parameters_ > 1 ? static_cast<const P*>(inputs[terms_ + 1]) : nullptr;
+    auto* out = static_cast<T*>(outputs[0]);
     const auto n = static_cast<int>(n_);
     const cudaStream_t stream = current_launch().stream;
     if constexpr (centered) {
       const auto kernel =
           shape.in_registers ? layer_norm_rows<T, P, RegisterRow> : layer_norm_rows<T, P, MemoryRow>;
-      kernel<<<shape.blocks, shape.threads, 0, stream>>>(x, weight, bias, out, rows_, n, eps_);
+      kernel<<<shape.blocks, shape.threads, 0, stream>>>(terms, weight, bias, out, rows_, n, eps_);
     } else {
       const auto kernel =
           shape.in_registers ? rms_norm_rows<T, P, RegisterRow> : rms_norm_rows<T, P, MemoryRow>;
-      kernel<<<shape.blocks, shape.threads, 0, stream>>>(x, weight, out, rows_, n, eps_);
+      kernel<<<shape.blocks, shape.threads, 0, stream>>>(terms, weight, out, rows_, n, eps_);
     }
   }
 
   DType dtype_;
   std::int64_t n_;
   std::int64_t rows_;
+  std::size_t terms_;  // inputs that are summed, and results
   std::size_t parameters_;
   DType parameter_dtype_;
   float eps_;
@@ -194,10 +221,15 @@ bool supports_gradient(const KernelRequest& request) {
 bool supports(const KernelRequest& request) {
   const DType x = request.inputs[0].dtype;
   if (x == DType::f64 || request.output.shape().dim(-1) > Limits<int>::high) return false;
-  const auto parameters = request.inputs.subspan(1);
+  const auto parameters = request.inputs.subspan(request.op.results);
   return std::all_of(parameters.begin(), parameters.end(), [&](const Slot& slot) {
     return slot.dtype == parameters[0].dtype && (slot.dtype == x || slot.dtype == DType::f32);
   });
+}
+
+/// In place, a parameter must not be taken for a row.
+bool supports_sum(const KernelRequest& request) {
+  return supports(request) && request.output.shape().elements() > request.output.shape().dim(-1);
 }
 
 template <bool centered>
@@ -214,6 +246,8 @@ constexpr KernelEntry entries[] = {
      .in_place = true,
      .supports = supports_gradient},
     {.op = "layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports},
+    {.op = "add_rms_norm", .prepare = prepare<false>, .in_place = true, .supports = supports_sum},
+    {.op = "add_layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports_sum},
 };
 
 }  // namespace

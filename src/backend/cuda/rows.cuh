@@ -63,6 +63,22 @@ class RegisterRow {
       for (int j = 0; j < width; ++j) values_[p][j] = read(packs_[p].at[j]);
   }
 
+  /// Adds y; the sums, as elements of type T, are the row from now on, and go to `sum`.
+  __device__ void add(const T* y, T* sum) {
+#pragma unroll
+    for (int p = 0; p < row_packs; ++p) {
+      if (place(p) >= n_) continue;
+      const Pack<T, width> added = load_pack<width>(y + place(p));
+      Pack<T, width> made;
+#pragma unroll
+      for (int j = 0; j < width; ++j) {
+        made.at[j] = written<T>(values_[p][j] + read(added.at[j]));
+        values_[p][j] = read(made.at[j]);
+      }
+      store_pack(sum + place(p), made);
+    }
+  }
+
   /// f(value, parameters...) for each element of this thread, with parameters[k] read at its place; what f
   /// writes to the value stays for later calls.
   template <typename F, typename... P>
@@ -111,6 +127,12 @@ template <typename T>
 class MemoryRow {
  public:
   __device__ MemoryRow(const T* x, int n) : x_(x), n_(n) {}
+
+  __device__ void add(const T* y, T* sum) {
+    for (int i = static_cast<int>(threadIdx.x); i < n_; i += static_cast<int>(blockDim.x))
+      sum[i] = written<T>(read(x_[i]) + read(y[i]));
+    x_ = sum;  // each thread reads what it wrote
+  }
 
   template <typename F, typename... P>
   __device__ void each(const F& f, const P*... parameters) {
