@@ -162,6 +162,19 @@ TEST_F(ElementwiseSourceTest, GroupsCompileForEveryShapeAndGpu) {
     }
 }
 
+TEST_F(ElementwiseSourceTest, BatchesCompile) {
+  ElementwiseGroup group = mixed_group();
+  for (const std::size_t shared : {0, 1}) {
+    group.shared = shared;
+    for (int width : {1, 4})
+      for (bool large : {false, true})
+        expect_compiles(
+            group,
+            {.flat = true, .large = large, .width = width, .packed = {shared == 0, true}, .members = 50}, 90,
+            {{4, DType::f32}});
+  }
+}
+
 TEST_F(ElementwiseSourceTest, ConstantsAreArgumentsInTheOrderOfTheText) {
   const ElementwiseGroup group = mixed_group();
   const ElementwiseResult result = last_result(group);

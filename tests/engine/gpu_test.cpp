@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -9,8 +10,10 @@
 #include "support/test_device.h"
 #include "wick/error.h"
 #include "wick/eval.h"
+#include "wick/explain.h"
 #include "wick/memory.h"
 #include "wick/ops.h"
+#include "wick/optimize.h"
 #include "wick/stream.h"
 
 namespace wick {
@@ -185,6 +188,31 @@ TEST_F(Gpu, HostAndGpuAreEvaluatedTogether) {
   const Tensor b = numbers(3).to(gpu_) * 3;
   eval_async({a, b}).wait();
   EXPECT_EQ(a.to_vector<float>(), b.to_vector<float>());
+}
+
+/// Members of several launches: more than one takes, large ones, empty ones, and those at odd addresses.
+TEST_F(Gpu, ABatchOfGroupsGivesTheBitsOfEachGroup) {
+  const Tensor buffer = cast(random_normal(random_key(7).to(gpu_), {1 << 21}), DType::f32).eval().detach();
+  const auto record = [&] {
+    const Tensor total = sum(buffer);
+    std::vector<Tensor> outputs;
+    const auto add = [&](const Tensor& part) { outputs.push_back(part * total + tanh(part)); };
+    for (std::int64_t start : {0, 1, 3}) add(slice(buffer, 0, start, (1 << 20) + 5 + 2 * start));
+    for (std::int64_t i = 0; i < 300; ++i) add(slice(buffer, 0, i, 3 * i + 2));
+    add(slice(buffer, 0, 4, 4));
+    return outputs;
+  };
+  const Explanation plan = explain(record());
+  EXPECT_EQ(std::count_if(plan.steps.begin(), plan.steps.end(),
+                          [](const ExplainedStep& step) { return step.op == "elementwise_batch"; }),
+            1);
+  const std::vector<Tensor> with = record();
+  eval(with);
+  const std::vector<Tensor> without = record();
+  const DisablePassesScope apart({"batch-groups"});
+  eval(without);
+  for (std::size_t i = 0; i < with.size(); ++i)
+    EXPECT_EQ(with[i].to_vector<float>(), without[i].to_vector<float>()) << "member " << i;
 }
 
 TEST_F(Gpu, TwoStreamsAndEightThreads) {

@@ -63,6 +63,7 @@ class Writer {
         "using namespace wick::cuda;\nusing Index = {};\nusing Offset = OffsetOf<Index>::type;\n\n{}\n{}",
         shape_.large ? "unsigned long long" : "unsigned int", body,
         shape_.flat ? flat_loop() : strided_loop());
+    if (shape_.members > 0) source_.text += member_struct();
     if (shape_.width > 1) source_.text += kernel("packed", shape_.width);
     source_.text += kernel("single", 1);
     return std::move(source_);
@@ -210,7 +211,35 @@ class Writer {
         references(), steps, inputs(), loads, pack_loop("i * width"));
   }
 
+  /// What a member of a batch has of its own.
+  std::string member_struct() const {
+    std::string fields = each_input([&](std::size_t i) {
+      return i < group_.shared ? std::string()
+                               : fmt::format("  const {}* x{};\n", stored(group_.inputs[i]), i);
+    });
+    fields += each_result([](std::size_t r, auto type) { return fmt::format("  {}* y{};\n", type, r); });
+    return fmt::format(
+        "struct Member {{\n{}  unsigned long long count;\n}};\nstruct Members {{\n  Member at[{}];\n}};\n",
+        fields, shape_.members);
+  }
+
+  std::string batch_kernel(std::string_view name, int width) const {
+    std::string parameters = "const __grid_constant__ Members members";
+    std::string arguments = "static_cast<Index>(m.count)";
+    for (std::size_t i = 0; i < inputs(); ++i) {
+      const bool shared = i < group_.shared;
+      if (shared) parameters += fmt::format(", const {}* x{}", stored(group_.inputs[i]), i);
+      arguments += fmt::format(", {}x{}", shared ? "" : "m.", i);
+    }
+    arguments += each_result([](std::size_t r, auto) { return fmt::format(", m.y{}", r); });
+    return fmt::format(
+        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}{}) {{\n"
+        "  const Member& m = members.at[blockIdx.y];\n  run<{}>({}{});\n}}\n",
+        name, parameters, each_constant(", const {} k{}"), width, arguments, each_constant(", k{1}"));
+  }
+
   std::string kernel(std::string_view name, int width) const {
+    if (shape_.members > 0) return batch_kernel(name, width);
     std::string arguments = shape_.flat ? "count" : "dims";
     if (!shape_.flat) arguments += each_input([](std::size_t i) { return fmt::format(", s{}", i); });
     arguments += each_input([](std::size_t i) { return fmt::format(", x{}", i); });

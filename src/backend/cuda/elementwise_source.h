@@ -23,6 +23,8 @@ struct ElementwiseShape {
   int width = 1;
   /// Per input, whether it is read `width` elements at once; the others give one number for all of these.
   std::vector<bool> packed;
+  /// Of a batch, which is flat: how many members a launch takes at most. 0: no batch.
+  std::size_t members = 0;
 };
 
 /// A number that a kernel takes as an argument, in its compute type.
@@ -37,9 +39,16 @@ struct ElementwiseResult {
   DType dtype = DType::f32;
 };
 
+/// Where things lie in a batch's argument for one member: the addresses of its own inputs, those of its
+/// results, and the number of elements, 8 bytes each.
+inline std::size_t batch_member_words(const ElementwiseGroup& group) {
+  return group.inputs.size() - group.shared + group.results.size() + 1;
+}
+
 /// A group as CUDA C++, with two kernels: "packed" and "single", which reads one element at a time and takes
 /// any address. Arguments in order: Index count (flat) or Dims<Index>, then a Steps<Index> for each input;
-/// the inputs; the results; the constants. A Dims of "packed" counts packs.
+/// the inputs; the results; the constants. A Dims of "packed" counts packs. Those of a batch: the members,
+/// whose number is that of the grid's rows; the shared inputs; the constants.
 struct ElementwiseSource {
   std::string text;
   std::vector<ElementwiseConstant> constants;

@@ -10,6 +10,7 @@ namespace wick::cuda::kernels {
 using Entries = std::span<const KernelEntry>;
 
 Entries elementwise();  // unary, binary, where, cast, groups
+Entries elementwise_batch();
 Entries sum_of_squares();
 Entries sources();   // constant, arange
 Entries movement();  // copy, concat, pad, slice_update

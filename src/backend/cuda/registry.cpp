@@ -18,12 +18,26 @@ namespace {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int device) : device_(device) {
-    for (kernels::Entries (*list)() :
-         {&kernels::elementwise, &kernels::sum_of_squares, &kernels::sources, &kernels::movement,
-          &kernels::reduce, &kernels::indexing, &kernels::random, &kernels::cumsum, &kernels::sort,
-          &kernels::softmax, &kernels::norm, &kernels::rope, &kernels::cross_entropy,
-          &kernels::linear_cross_entropy, &kernels::matmul, &kernels::thin_linear, &kernels::attention,
-          &kernels::append_attention, &kernels::lora})
+    for (kernels::Entries (*list)() : {&kernels::elementwise,
+                                       &kernels::elementwise_batch,
+                                       &kernels::sum_of_squares,
+                                       &kernels::sources,
+                                       &kernels::movement,
+                                       &kernels::reduce,
+                                       &kernels::indexing,
+                                       &kernels::random,
+                                       &kernels::cumsum,
+                                       &kernels::sort,
+                                       &kernels::softmax,
+                                       &kernels::norm,
+                                       &kernels::rope,
+                                       &kernels::cross_entropy,
+                                       &kernels::linear_cross_entropy,
+                                       &kernels::matmul,
+                                       &kernels::thin_linear,
+                                       &kernels::attention,
+                                       &kernels::append_attention,
+                                       &kernels::lora})
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }
