@@ -57,6 +57,17 @@ void add_row_op(const std::string& name, Tensor (*op)(const Tensor&)) {
            {.flops = 0, .bytes = 2.0 * 2 * n * n});
 }
 
+/// A loss in plain ops: reads two arrays and makes one number.
+void add_squared_difference(std::int64_t count) {
+  add_case("mean_squared_difference/f32/" + std::to_string(count >> 20) + "M",
+           [=]() -> Record {
+             const Tensor x = on_gpu({count}, DType::f32);
+             const Tensor y = on_gpu({count}, DType::f32, 8);
+             return [=] { return mean(square(x - y)); };
+           },
+           {.flops = 0, .bytes = 8.0 * static_cast<double>(count)});
+}
+
 /// A chain of cheap ops: what recording, finding the plan and one replay cost.
 Tensor chain_of_200(Tensor x, const Tensor& y) {
   for (int i = 0; i < 100; ++i) x = (x + y) * y;
@@ -208,6 +219,7 @@ void add_model(const std::string& name, const ModelConfig& shape, const std::vec
   add_lora_linear(8192, 4096, 4096, 16);
   add_row_op("softmax", [](const Tensor& x) { return softmax(x); });
   add_row_op("rms_norm", [](const Tensor& x) { return rms_norm(x, {}, 1e-6); });
+  add_squared_difference(std::int64_t{1} << 26);
   add_case("matmul_softmax_norm/f32/3x4", []() -> Record {
     const Tensor a = on_gpu({3, 5}, DType::f32);
     const Tensor b = on_gpu({5, 4}, DType::f32, 8);

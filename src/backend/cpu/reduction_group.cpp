@@ -5,16 +5,10 @@
 #include "backend/cpu/elementwise_group.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/reduce_kernel.h"
+#include "backend/reduction_request.h"
 
 namespace wick {
 namespace {
-
-/// What the inputs broadcast to.
-Shape shape_of_elements(const KernelRequest& request) {
-  Shape shape = request.inputs[0].shape();
-  for (const Slot& input : request.inputs) shape = broadcast_shapes(shape, input.shape());
-  return shape;
-}
 
 /// Shorter lines are not worth a call of each instruction.
 constexpr std::int64_t shortest_line = 128;

@@ -45,10 +45,6 @@ constexpr std::array known_ops{
 /// The names of types in device/numbers.cuh, in the order of DType.
 constexpr std::array<std::string_view, dtype_count> stored_names{
     "Bool", "unsigned char", "int", "long long", "F16", "Bf16", "float", "double"};
-std::string_view stored(DType dtype) { return stored_names[static_cast<std::size_t>(dtype)]; }
-std::string_view computed(DType dtype) {
-  return dtype == DType::bool_ ? "bool" : stored(compute_type(dtype));
-}
 
 class Writer {
  public:
@@ -69,6 +65,11 @@ class Writer {
     return std::move(source_);
   }
 
+  ElementwiseSource write_function() {
+    source_.text = function();
+    return std::move(source_);
+  }
+
  private:
   std::size_t inputs() const { return group_.inputs.size(); }
 
@@ -83,13 +84,13 @@ class Writer {
   template <typename F>
   std::string each_result(const F& part) const {
     std::string all;
-    for (std::size_t r = 0; r < results_.size(); ++r) all += part(r, stored(results_[r].dtype));
+    for (std::size_t r = 0; r < results_.size(); ++r) all += part(r, stored_type(results_[r].dtype));
     return all;
   }
   std::string each_constant(std::string_view format) const {
     std::string all;
     for (std::size_t k = 0; k < source_.constants.size(); ++k)
-      all += fmt::format(fmt::runtime(format), computed(source_.constants[k].dtype), k);
+      all += fmt::format(fmt::runtime(format), computed_type(source_.constants[k].dtype), k);
     return all;
   }
 
@@ -103,10 +104,10 @@ class Writer {
     std::string lines;
     for (std::size_t i = 0; i < group_.instructions.size(); ++i) lines += instruction(i);
     std::string parameters = each_input(
-        [&](std::size_t i) { return fmt::format("const {} v{}, ", computed(group_.inputs[i]), i); });
+        [&](std::size_t i) { return fmt::format("const {} v{}, ", computed_type(group_.inputs[i]), i); });
     parameters += each_constant("const {} k{}, ");
     for (std::size_t r = 0; r < results_.size(); ++r) {
-      parameters += fmt::format("{}{}& r{}", r == 0 ? "" : ", ", computed(results_[r].dtype), r);
+      parameters += fmt::format("{}{}& r{}", r == 0 ? "" : ", ", computed_type(results_[r].dtype), r);
       lines += fmt::format("  r{} = v{};\n", r, results_[r].value);
     }
     return fmt::format("__device__ __forceinline__ void compute({}) {{\n{}}}\n", parameters, lines);
@@ -114,7 +115,7 @@ class Writer {
 
   std::string instruction(std::size_t i) {
     const ElementwiseGroup::Instruction& part = group_.instructions[i];
-    return fmt::format("  const {} v{} = {};\n", computed(part.dtype), inputs() + i, expression(part));
+    return fmt::format("  const {} v{} = {};\n", computed_type(part.dtype), inputs() + i, expression(part));
   }
 
   std::string expression(const ElementwiseGroup::Instruction& part) {
@@ -124,10 +125,10 @@ class Writer {
     for (std::uint32_t operand : part.operands)
       operands += fmt::format("{}v{}", operands.empty() ? "" : ", ", operand);
     if (part.op->name == "cast") {
-      const std::string converted = fmt::format("convert<{}>({})", computed(part.dtype), operands);
+      const std::string converted = fmt::format("convert<{}>({})", computed_type(part.dtype), operands);
       return compute_type(part.dtype) == part.dtype
                  ? converted
-                 : fmt::format("rounded<{}>({})", stored(part.dtype), converted);
+                 : fmt::format("rounded<{}>({})", stored_type(part.dtype), converted);
     }
     if (part.op->name == "clamp") {
       const auto limits = part.attrs.as<ClampAttrs>();
@@ -146,7 +147,7 @@ class Writer {
       list +=
           each_input([&](std::size_t i) { return ", " + declare("Steps<Index>", fmt::format("s{}", i)); });
     list += each_input(
-        [&](std::size_t i) { return fmt::format(", const {}* x{}", stored(group_.inputs[i]), i); });
+        [&](std::size_t i) { return fmt::format(", const {}* x{}", stored_type(group_.inputs[i]), i); });
     list += each_result([](std::size_t r, auto type) { return fmt::format(", {}* y{}", type, r); });
     return list + each_constant(", const {} k{}");
   }
@@ -165,8 +166,8 @@ class Writer {
     std::string declared;
     std::string filled;
     for (std::size_t r = 0; r < results_.size(); ++r) {
-      declared += fmt::format("      {} r{};\n", computed(results_[r].dtype), r);
-      filled += fmt::format("      q{0}.at[j] = written<{1}>(r{0});\n", r, stored(results_[r].dtype));
+      declared += fmt::format("      {} r{};\n", computed_type(results_[r].dtype), r);
+      filled += fmt::format("      q{0}.at[j] = written<{1}>(r{0});\n", r, stored_type(results_[r].dtype));
       arguments += fmt::format("{}r{}", r == 0 ? "" : ", ", r);
     }
     const std::string stores = each_result([&](std::size_t r, auto) {
@@ -215,7 +216,7 @@ class Writer {
   std::string member_struct() const {
     std::string fields = each_input([&](std::size_t i) {
       return i < group_.shared ? std::string()
-                               : fmt::format("  const {}* x{};\n", stored(group_.inputs[i]), i);
+                               : fmt::format("  const {}* x{};\n", stored_type(group_.inputs[i]), i);
     });
     fields += each_result([](std::size_t r, auto type) { return fmt::format("  {}* y{};\n", type, r); });
     return fmt::format(
@@ -228,7 +229,7 @@ class Writer {
     std::string arguments = "static_cast<Index>(m.count)";
     for (std::size_t i = 0; i < inputs(); ++i) {
       const bool shared = i < group_.shared;
-      if (shared) parameters += fmt::format(", const {}* x{}", stored(group_.inputs[i]), i);
+      if (shared) parameters += fmt::format(", const {}* x{}", stored_type(group_.inputs[i]), i);
       arguments += fmt::format(", {}x{}", shared ? "" : "m.", i);
     }
     arguments += each_result([](std::size_t r, auto) { return fmt::format(", m.y{}", r); });
@@ -269,6 +270,16 @@ ElementwiseSource elementwise_source(const ElementwiseGroup& group,
                                      std::span<const ElementwiseResult> results,
                                      const ElementwiseShape& shape) {
   return Writer(group, results, shape).write();
+}
+
+ElementwiseSource elementwise_function(const ElementwiseGroup& group,
+                                       std::span<const ElementwiseResult> results) {
+  return Writer(group, results, {}).write_function();
+}
+
+std::string_view stored_type(DType dtype) { return stored_names[static_cast<std::size_t>(dtype)]; }
+std::string_view computed_type(DType dtype) {
+  return dtype == DType::bool_ ? "bool" : stored_type(compute_type(dtype));
 }
 
 }  // namespace wick::cuda

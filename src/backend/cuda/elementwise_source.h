@@ -57,4 +57,13 @@ ElementwiseSource elementwise_source(const ElementwiseGroup& group,
                                      std::span<const ElementwiseResult> results,
                                      const ElementwiseShape& shape);
 
+/// The device function of a group alone: `compute`, which takes the inputs and the constants k0, k1, ... as
+/// they are computed, and references to the results.
+ElementwiseSource elementwise_function(const ElementwiseGroup& group,
+                                       std::span<const ElementwiseResult> results);
+
+/// The type of device/numbers.cuh that a dtype is stored as, and the one that it is computed in.
+std::string_view stored_type(DType dtype);
+std::string_view computed_type(DType dtype);
+
 }  // namespace wick::cuda

@@ -24,6 +24,7 @@ class CudaBackend final : public Backend {
                                        &kernels::sources,
                                        &kernels::movement,
                                        &kernels::reduce,
+                                       &kernels::reduction_group,
                                        &kernels::indexing,
                                        &kernels::random,
                                        &kernels::cumsum,

@@ -1,28 +1,37 @@
 #pragma once
 
-#include <type_traits>
-
 #include "backend/cuda/device/numbers.cuh"
 
-// What a reduction does with elements of type T: a Total that begins as start(), takes elements and other
-// totals in, and ends as a result.
+// Compiled by nvcc and at run time: no includes but that. What a reduction does with elements of type T: a
+// Total that begins as start(), takes elements and other totals in, and ends as a result.
 namespace wick::cuda {
+
+template <bool first, typename A, typename B>
+struct ChoiceOf {
+  using type = A;
+};
+template <typename A, typename B>
+struct ChoiceOf<false, A, B> {
+  using type = B;
+};
+template <bool first, typename A, typename B>
+using Choice = typename ChoiceOf<first, A, B>::type;
 
 /// Floats add up in f64, integers wrap around in 64 bits; booleans and u8 give i64.
 template <typename T>
 struct SumOf {
   static constexpr bool floats = is_float<Wide<T>>;
-  static constexpr bool small = std::is_same_v<T, Bool> || std::is_same_v<T, unsigned char>;
+  static constexpr bool small = same_type<T, Bool> || same_type<T, unsigned char>;
   using Element = T;
-  using Total = std::conditional_t<floats, double, unsigned long long>;
-  using Result = std::conditional_t<small, long long, T>;
+  using Total = Choice<floats, double, unsigned long long>;
+  using Result = Choice<small, long long, T>;
 
   __device__ static Total start() { return 0; }
   __device__ static Total of(Wide<T> value, long long) { return static_cast<Total>(value); }
   __device__ static Total combined(Total a, Total b) { return a + b; }
-  /// Neighbours; few enough to be added in f32.
-  template <int width>
-  __device__ static Total of_pack(const Pack<T, width>& pack, long long) {
+  /// Neighbours, as they are stored or computed; few enough to be added in f32.
+  template <typename P, int width>
+  __device__ static Total of_pack(const Pack<P, width>& pack, long long) {
     Wide<T> sums[width];
 #pragma unroll
     for (int i = 0; i < width; ++i) sums[i] = read(pack.at[i]);
@@ -71,8 +80,8 @@ struct ExtremumOf {
   }
   __device__ static Total of(Wide<T> value, long long) { return value; }
   __device__ static Total combined(Total a, Total b) { return beats<largest>(b, a) ? b : a; }
-  template <int width>
-  __device__ static Total of_pack(const Pack<T, width>& pack, long long) {
+  template <typename P, int width>
+  __device__ static Total of_pack(const Pack<P, width>& pack, long long) {
     Total total = read(pack.at[0]);
 #pragma unroll
     for (int i = 1; i < width; ++i) total = combined(total, read(pack.at[i]));
@@ -98,8 +107,8 @@ struct PlaceOf {
     if (a.place < 0 || beats<largest>(b.value, a.value)) return b;
     return beats<largest>(a.value, b.value) || a.place < b.place ? a : b;
   }
-  template <int width>
-  __device__ static Total of_pack(const Pack<T, width>& pack, long long place) {
+  template <typename P, int width>
+  __device__ static Total of_pack(const Pack<P, width>& pack, long long place) {
     Total total = of(read(pack.at[0]), place);
 #pragma unroll
     for (int i = 1; i < width; ++i) total = combined(total, of(read(pack.at[i]), place + i));
