@@ -47,6 +47,22 @@ void add_lora_linear(std::int64_t rows, std::int64_t in, std::int64_t out, std::
            {.flops = flops, .bytes = 0});
 }
 
+/// A product with its bias and what follows it: an activation, or what it is added to.
+void add_linear_epilogue(const std::string& name, bool activates) {
+  add_case(name + "/bf16/8192x1024x4096",
+           [=]() -> Record {
+             const Tensor x = on_gpu({8192, 1024}, DType::bf16);
+             const Tensor w = on_gpu({4096, 1024}, DType::bf16, 8);
+             const Tensor bias = on_gpu({4096}, DType::bf16, 9);
+             const Tensor residual = on_gpu({8192, 4096}, DType::bf16, 10);
+             return [=] {
+               const Tensor y = linear(x, w, bias);
+               return activates ? gelu_tanh(y) : y + residual;
+             };
+           },
+           {.flops = 2.0 * 8192 * 1024 * 4096, .bytes = 0});
+}
+
 void add_row_op(const std::string& name, Tensor (*op)(const Tensor&)) {
   constexpr std::int64_t n = 8192;
   add_case(name + "/bf16/8192x8192",
@@ -219,6 +235,8 @@ void add_model(const std::string& name, const ModelConfig& shape, const std::vec
   add_lora_linear(8192, 4096, 4096, 16);
   add_row_op("softmax", [](const Tensor& x) { return softmax(x); });
   add_row_op("rms_norm", [](const Tensor& x) { return rms_norm(x, {}, 1e-6); });
+  add_linear_epilogue("linear_gelu", true);
+  add_linear_epilogue("linear_residual", false);
   add_squared_difference(std::int64_t{1} << 26);
   add_case("matmul_softmax_norm/f32/3x4", []() -> Record {
     const Tensor a = on_gpu({3, 5}, DType::f32);

@@ -26,6 +26,7 @@ Entries cross_entropy();
 Entries linear_cross_entropy();
 Entries matmul();  // matmul, linear
 Entries thin_linear();
+Entries linear_epilogue();
 Entries reduction_group();
 Entries attention();
 Entries append_attention();

@@ -1,4 +1,5 @@
 #include "backend/cuda/check.h"
+#include "backend/cuda/device/elementwise.cuh"
 #include "backend/cuda/device/numbers.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/matmul_kernels.h"
@@ -194,6 +195,15 @@ void launch_vector_product(const ThinProduct& p, cudaStream_t stream) {
 }
 
 template <typename T>
+__global__ void apply_epilogue(T* out, Activation activation, const T* added, std::int64_t count) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  float value = read(out[i]);
+  if (activation == Activation::gelu_tanh) value = ops::gelu_tanh(value);
+  out[i] = written<T>(added ? value + read(added[i]) : value);
+}
+
+template <typename T>
 __global__ void add_bias(T* out, const T* bias, std::int64_t count, std::int64_t columns) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < count) out[i] = written<T>(read(out[i]) + read(bias[i % columns]));
@@ -245,6 +255,15 @@ void launch_add_bias(DType dtype, void* out, const void* bias, std::int64_t rows
                                                             rows * columns, columns);
   });
   check_launch("adding a bias");
+}
+
+void launch_epilogue(DType dtype, void* out, Activation activation, const void* added, std::int64_t count,
+                     cudaStream_t stream) {
+  visit_narrow(dtype, [&]<typename T>() {
+    apply_epilogue<<<blocks_of(count), 256, 0, stream>>>(static_cast<T*>(out), activation,
+                                                         static_cast<const T*>(added), count);
+  });
+  check_launch("finishing a product");
 }
 
 void launch_convert(DType from_dtype, const void* from, DType to_dtype, void* to, std::int64_t count,

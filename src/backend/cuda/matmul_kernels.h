@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "ops/attributes.h"
 #include "wick/dtype.h"
 
 // Launches of the products that are no matter for cuBLASLt.
@@ -44,6 +45,11 @@ void launch_thin_product(DType dtype, const ThinProduct& product, cudaStream_t s
 
 /// out [rows, columns] += bias [columns]; floats of one dtype.
 void launch_add_bias(DType dtype, void* out, const void* bias, std::int64_t rows, std::int64_t columns,
+                     cudaStream_t stream);
+
+/// out = activation(out) + added, by element; `added` may be null. Floats of at most 32 bits; none or
+/// gelu_tanh.
+void launch_epilogue(DType dtype, void* out, Activation activation, const void* added, std::int64_t count,
                      cudaStream_t stream);
 
 /// Floats of one dtype as another.

@@ -39,14 +39,32 @@ cudaDataType_t data_type(DType dtype) {
 }
 
 /// Everything that decides on an algorithm, as numbers; `alignments` in bytes, of a, b and c.
-using Key = std::array<std::int64_t, 19>;
+using Key = std::array<std::int64_t, 21>;
 using Alignments = std::array<unsigned, 3>;
 
 Key key_of(const LtProblem& p, const Alignments& alignments) {
   const auto number = [](DType dtype) { return static_cast<std::int64_t>(dtype); };
-  return {p.m,     p.n,           p.k,           p.a.row,         p.a.column,       p.b.row, p.b.column,
-          p.batch, p.a_step,      p.b_step,      number(p.input), number(p.output), p.bias,  p.accumulate,
-          p.tf32,  alignments[0], alignments[1], alignments[2],   p.most_workspace};
+  return {p.m,
+          p.n,
+          p.k,
+          p.a.row,
+          p.a.column,
+          p.b.row,
+          p.b.column,
+          p.batch,
+          p.a_step,
+          p.b_step,
+          number(p.input),
+          number(p.output),
+          p.bias,
+          p.accumulate,
+          p.tf32,
+          alignments[0],
+          alignments[1],
+          alignments[2],
+          p.most_workspace,
+          p.adds,
+          static_cast<std::int64_t>(p.activation)};
 }
 
 using Choice = std::optional<cublasLtMatmulAlgo_t>;  // nothing: there is no algorithm
@@ -79,10 +97,13 @@ unsigned alignment_of(const void* address) {
 }
 
 struct Pointers {
-  Alignments alignments() const { return {alignment_of(a), alignment_of(b), alignment_of(c)}; }
+  Alignments alignments() const {
+    return {alignment_of(a), alignment_of(b), std::min(alignment_of(added), alignment_of(c))};
+  }
 
   const void* a;
   const void* b;
+  const void* added;  // c itself where nothing else is
   void* c;
   void* workspace;
   std::size_t workspace_bytes;
@@ -110,6 +131,12 @@ class MatrixLayout {
   cublasLtMatrixLayoutOpaque_t layout_{};
 };
 
+cublasLtEpilogue_t epilogue_of(const LtProblem& p) {
+  if (p.activation == Activation::gelu_tanh)
+    return p.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+  return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
 /// A problem in cuBLASLt's terms: its left operand is our right one.
 class Descriptors {
  public:
@@ -120,15 +147,15 @@ class Descriptors {
         b_(p.input, right_, p.batch, p.a_step),
         c_(p.output, {p.n, p.m, p.n, false}, p.batch, p.m * p.n),
         in_f64_(p.input == DType::f64),
-        beta_(p.accumulate ? 1 : 0) {
+        beta_(p.accumulate || p.adds ? 1 : 0) {
     cublasComputeType_t compute = p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     if (in_f64_) compute = CUBLAS_COMPUTE_64F;
     check_lt(cublasLtMatmulDescInit(&product_, compute, in_f64_ ? CUDA_R_64F : CUDA_R_32F),
              "describing a product");
     set(CUBLASLT_MATMUL_DESC_TRANSA, left_.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, right_.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
     if (p.bias) {
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(p.output));
       set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     }
@@ -184,8 +211,9 @@ class Descriptors {
     const auto beta = static_cast<float>(beta_);
     const double one_f64 = 1;
     return cublasLtMatmul(handle, &product_, in_f64_ ? static_cast<const void*>(&one_f64) : &one, p.b,
-                          a_.get(), p.a, b_.get(), in_f64_ ? static_cast<const void*>(&beta_) : &beta, p.c,
-                          c_.get(), p.c, c_.get(), &algorithm, p.workspace, p.workspace_bytes, stream);
+                          a_.get(), p.a, b_.get(), in_f64_ ? static_cast<const void*>(&beta_) : &beta,
+                          p.added, c_.get(), p.c, c_.get(), &algorithm, p.workspace, p.workspace_bytes,
+                          stream);
   }
 
  private:
@@ -266,10 +294,11 @@ std::size_t usable_workspace(const LtProblem& p) {
   return std::min(most, std::max<std::size_t>(output * parts * sizeof(float), std::size_t{1} << 20));
 }
 
-Pointers pointers_of(const LtProblem& p, const void* a, const void* b, void* c, void* workspace) {
+Pointers pointers_of(const LtProblem& p, const void* a, const void* b, const void* added, void* c,
+                     void* workspace) {
   std::size_t room = usable_workspace(p) + workspace_alignment;
   workspace = std::align(workspace_alignment, usable_workspace(p), workspace, room);
-  return {a, b, c, workspace, usable_workspace(p)};
+  return {a, b, added, c, workspace, usable_workspace(p)};
 }
 
 }  // namespace
@@ -280,15 +309,16 @@ void LtMatmul::choose(const void* a, const void* b, const void* bias, void* c, v
   Library& lt = library();
   std::lock_guard lock(lt.mutex);
   Descriptors product(problem_, bias);
-  const Pointers pointers = pointers_of(problem_, a, b, c, workspace);
+  const Pointers pointers = pointers_of(problem_, a, b, c, c, workspace);
   (void)chosen(lt, product, problem_, pointers, true);
 }
 
-bool LtMatmul::run(const void* a, const void* b, const void* bias, void* c, void* workspace) const {
+bool LtMatmul::run(const void* a, const void* b, const void* bias, void* c, void* workspace,
+                   const void* added) const {
   Library& lt = library();
   std::lock_guard lock(lt.mutex);
   Descriptors product(problem_, bias);
-  const Pointers pointers = pointers_of(problem_, a, b, c, workspace);
+  const Pointers pointers = pointers_of(problem_, a, b, added ? added : c, c, workspace);
   const Choice choice = chosen(lt, product, problem_, pointers, !problem_.accumulate);
   if (!choice) return false;
   const cublasStatus_t status = product.launch(lt.handle, pointers, *choice, current_launch().stream);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "backend/matmul_problem.h"
+#include "ops/attributes.h"
 #include "wick/dtype.h"
 
 namespace wick::cuda {
@@ -22,8 +23,10 @@ struct LtProblem {
   DType input = DType::f32;
   DType output = DType::f32;
   bool bias = false;
-  bool accumulate = false;  ///< adds what c holds
-  bool tf32 = false;        ///< f32 operands may be rounded to TF32
+  bool accumulate = false;                   ///< adds what c holds
+  bool adds = false;                         ///< adds another matrix like c
+  Activation activation = Activation::none;  ///< of all that; none or gelu_tanh
+  bool tf32 = false;                         ///< f32 operands may be rounded to TF32
   /// Bytes of workspace, at most: what NVIDIA recommends for Hopper.
   std::int64_t most_workspace = std::int64_t{32} << 20;
 };
@@ -48,8 +51,10 @@ class LtMatmul {
   explicit LtMatmul(const LtProblem& problem) : problem_(problem) {}
 
   std::size_t workspace_bytes() const;
-  /// Launches the product; false when cuBLASLt has none for it (then nothing is launched).
-  bool run(const void* a, const void* b, const void* bias, void* c, void* workspace) const;
+  /// Launches the product; false when cuBLASLt has none for it (then nothing is launched). `added` is the
+  /// other matrix, of problems that have one.
+  bool run(const void* a, const void* b, const void* bias, void* c, void* workspace,
+           const void* added = nullptr) const;
   /// Chooses the algorithm for these addresses, by measurement where that is possible; overwrites c.
   void choose(const void* a, const void* b, const void* bias, void* c, void* workspace) const;
 

@@ -36,6 +36,7 @@ class CudaBackend final : public Backend {
                                        &kernels::linear_cross_entropy,
                                        &kernels::matmul,
                                        &kernels::thin_linear,
+                                       &kernels::linear_epilogue,
                                        &kernels::attention,
                                        &kernels::append_attention,
                                        &kernels::lora})
