@@ -35,8 +35,8 @@ bench-programs: configure
 	@tools/install-deps.sh --bench
 	cmake --build --preset $(PRESET) --target $(BENCHMARKS)
 
-bench: bench-programs ## build and run the benchmarks; BENCH_FLAGS='--quick', '--only REGEX', '--compare bench/baseline.json'; DEVICE=cuda
-	tools/bench.py --programs build/$(PRESET)/bin $(if $(DEVICE),--only '^gpu/') $(BENCH_FLAGS)
+bench: bench-programs ## build and run the benchmarks; BENCH_FLAGS='--quick', '--only REGEX', '--compare bench/baseline.json'; DEVICE=cuda: a GPU's, beside PyTorch
+	$(if $(DEVICE),tools/bench_gpu.py,tools/bench.py) --programs build/$(PRESET)/bin $(BENCH_FLAGS)
 
 bench-peers: bench-programs ## the same cases in Wick, MLX and PyTorch (a venv in build/peers, 6 GB; BENCH_FLAGS='--quick', '--only REGEX')
 	tools/bench_peers.py --programs build/$(PRESET)/bin --install $(BENCH_FLAGS)

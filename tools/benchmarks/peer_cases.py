@@ -7,7 +7,7 @@ ROWS = 64
 
 @dataclass(frozen=True)
 class Decoder:
-    """The shape of a model, with tied embeddings; the same as in bench/models_bench.cpp."""
+    """The shape of a model; the same as in bench/model_shapes.h."""
     vocab: int
     hidden: int
     intermediate: int
@@ -17,10 +17,12 @@ class Decoder:
     head_dim: int
     bias: bool
     dtype: str
+    tied: bool = True  # the head is the table of embeddings
 
 
 STORIES = Decoder(512, 64, 172, 5, 8, 4, 8, False, "f32")
 QWEN = Decoder(151936, 896, 4864, 24, 14, 2, 64, True, "bf16")
+QWEN_7B = Decoder(152064, 3584, 18944, 28, 28, 4, 128, True, "bf16", tied=False)
 
 
 def cases():
