@@ -11,6 +11,7 @@
 #include "train/train_step.h"
 #include "wick/device.h"
 #include "wick/eval.h"
+#include "wick/generate.h"
 #include "wick/model.h"
 #include "wick/ops.h"
 
@@ -217,6 +218,29 @@ void decode(benchmark::State& state, const ModelConfig& shape, std::int64_t rows
       benchmark::Counter(static_cast<double>(rows), benchmark::Counter::kIsIterationInvariantRate);
 }
 
+/// Text as users generate it: ids, probabilities and logits on the host. A time is that of one token.
+void generate_text(benchmark::State& state, const ModelConfig& shape, const SamplingOptions& sampling) {
+  const Model& model = model_of(shape);
+  const Tokenizer tokenizer = empty_tokenizer();
+  const GenerateOptions options{.max_tokens = 128, .sampling = sampling, .stop = {}};
+  const std::vector<std::int32_t> prompt(512, 5);
+  (void)generate(model, tokenizer, prompt, options);
+  for (auto _ : state)
+    state.SetIterationTime(1 / generate(model, tokenizer, prompt, options).tokens_per_second);
+}
+
+void add_generation(const std::string& name, const ModelConfig& shape) {
+  const std::vector<std::pair<std::string, SamplingOptions>> ways{
+      {"greedy", {.temperature = 0}},
+      {"drawn", {.temperature = 0.8}},
+      {"filtered", {.temperature = 0.8, .top_k = 50, .top_p = 0.9, .repetition_penalty = 1.1}}};
+  for (const auto& way : ways)
+    benchmark::RegisterBenchmark(("generate/" + name + "/" + way.first + "/lazy").c_str(),
+                                 [=](benchmark::State& state) { generate_text(state, shape, way.second); })
+        ->UseManualTime()
+        ->Iterations(2);
+}
+
 void add_model(const std::string& name, const ModelConfig& shape, const std::vector<StepCase>& steps) {
   for (const StepCase& s : steps)
     add_benchmark("lora_step/" + name + "/" + std::to_string(s.rows) + "x" + std::to_string(s.length) +
@@ -250,6 +274,7 @@ void add_model(const std::string& name, const ModelConfig& shape, const std::vec
     return [=] { return chain_of_200(x, y); };
   });
   add_model("qwen2.5-0.5b_bf16", qwen_half_billion(), {{8, 512, 16, true}, {1, 512, 8, false}});
+  add_generation("qwen2.5-0.5b_bf16", qwen_half_billion());
   add_model("qwen2.5-7b_bf16", qwen_seven_billion(), {{4, 1024, 16, true}});
   return true;
 }();

@@ -10,7 +10,6 @@
 #include "wick/eval.h"
 #include "wick/generate.h"
 #include "wick/model.h"
-#include "wick/tokenizer.h"
 
 namespace wick::bench {
 namespace {
@@ -45,15 +44,6 @@ void count_memory(benchmark::State& state, const Model& model, const PeakMemory&
   state.counters["weight_bytes"] = weight_bytes(model);
   state.counters["held_bytes"] = static_cast<double>(peak_bytes());
   state.counters["peak_bytes"] = weight_bytes(model) + memory.bytes();
-}
-
-/// Ids without text: the decoder of the text then has nothing to do.
-Tokenizer empty_tokenizer() {
-  return Tokenizer::from_json(R"({"version": "1.0", "added_tokens": [], "normalizer": null,
-    "pre_tokenizer": null, "post_processor": null, "decoder": {"type": "Fuse"},
-    "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-              "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-              "vocab": {"a": 0}, "merges": []}})");
 }
 
 /// The time of one iteration is that of one token after the first.

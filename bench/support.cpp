@@ -38,6 +38,14 @@ Tensor random_data(const Shape& shape, DType dtype, std::uint64_t seed) {
   return tensor;
 }
 
+Tokenizer empty_tokenizer() {
+  return Tokenizer::from_json(R"({"version": "1.0", "added_tokens": [], "normalizer": null,
+    "pre_tokenizer": null, "post_processor": null, "decoder": {"type": "Fuse"},
+    "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+              "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+              "vocab": {"a": 0}, "merges": []}})");
+}
+
 void count_work(benchmark::State& state, const Work& work) {
   using benchmark::Counter;
   if (work.flops > 0) state.counters["FLOP/s"] = Counter(work.flops, Counter::kIsIterationInvariantRate);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "wick/tensor.h"
+#include "wick/tokenizer.h"
 
 // What the benchmark programs share. Names are `case/parameters/variant`; tools/bench.py reads the variant,
 // the last part: lazy, compiled, eager and async do the same work, floor is the least that the work can take.
@@ -25,6 +26,9 @@ struct Work {
 
 /// Standard normal numbers. Made once per process for given arguments: benchmarks run many times.
 Tensor random_data(const Shape& shape, DType dtype = DType::f32, std::uint64_t seed = 7);
+
+/// Ids without text: the decoder of the text then has nothing to do.
+Tokenizer empty_tokenizer();
 
 /// Times `record` in the loop of `state`: recorded, evaluated and waited for. Sets the counters of `work`,
 /// and "peak_bytes" to the memory that evaluation took at most.
