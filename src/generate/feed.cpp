@@ -2,32 +2,29 @@
 
 #include <fmt/format.h>
 
+#include "generate/device_sampler.h"
 #include "wick/error.h"
 #include "wick/generate.h"
 #include "wick/ops.h"
 
 namespace wick {
 
-std::vector<Tensor> Fed::outputs(const KvCache& cache) const {
-  std::vector<Tensor> outputs{logits, likeliest};
-  for (const KvCache::Layer& layer : cache.layers) {
-    outputs.push_back(layer.k);
-    outputs.push_back(layer.v);
-  }
-  return outputs;
-}
-
-Fed record_feed(const Model& model, const LoraAdapter* adapter, KvCache& cache, const Tensor& ids,
-                std::int64_t padding) {
+Tensor record_feed(const Model& model, const LoraAdapter* adapter, KvCache& cache, const Tensor& ids,
+                   std::int64_t padding) {
   ModelInput input;
   input.ids = ids;
   input.padding = padding;
   input.cache = &cache;
   input.adapter = adapter;
   input.last_only = true;
-  const std::int64_t rows = ids.dim(0);
-  const Tensor logits = reshape(cast(model.forward(input), DType::f32), {rows, model.config().vocab_size});
-  return {logits, reshape(cast(argmax(logits), DType::i32), {rows, 1})};
+  return reshape(cast(model.forward(input), DType::f32), {ids.dim(0), model.config().vocab_size});
+}
+
+void append_tensors(const KvCache& cache, std::vector<Tensor>& outputs) {
+  for (const KvCache::Layer& layer : cache.layers) {
+    outputs.push_back(layer.k);
+    outputs.push_back(layer.v);
+  }
 }
 
 Explanation explain_forward(const Model& model, const LoraAdapter* adapter, std::int64_t rows,
@@ -42,8 +39,11 @@ Explanation explain_forward(const Model& model, const LoraAdapter* adapter, std:
   cache.length = cached;
   const Tensor ids = Tensor::from(std::vector<std::int32_t>(static_cast<std::size_t>(rows * length), 0),
                                   Shape{rows, length});
-  const Fed fed = record_feed(model, adapter, cache, ids);
-  Explanation result = explain(fed.outputs(cache), History::drop);
+  const Tensor logits = record_feed(model, adapter, cache, ids);
+  DeviceSampler likeliest({.temperature = 0}, {}, logits.dim(1));
+  std::vector<Tensor> outputs{logits, likeliest.choose(logits).numbers};
+  append_tensors(cache, outputs);
+  Explanation result = explain(outputs, History::drop);
   result.title = fmt::format("generation step: {} x {} tokens behind {}, {} weights", rows, length, cached,
                              name_of(model.dtype()));
   return result;

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "core/buckets.h"
+#include "generate/device_sampler.h"
 #include "generate/feed.h"
 #include "generate/stop_matcher.h"
 #include "wick/error.h"
@@ -38,16 +40,41 @@ void check_prompt(const ModelConfig& config, const std::vector<std::int32_t>& id
                                     ids.size(), config.max_position_embeddings));
 }
 
-/// A model with a cache that holds what was fed so far.
+/// On a GPU logits stay where they are. On the host its own sampler is the faster one, and a drawn token is
+/// known there first; but the likeliest one costs the step little.
+bool prefers_device(const SamplingOptions& sampling, Device device) {
+  return device != cpu || (sampling.temperature == 0 && sampling.repetition_penalty == 1);
+}
+
+/// A step that was submitted.
+struct Fed {
+  Tensor logits;  ///< f32 [1, vocabulary]
+  Choice choice;  ///< of nothing where the host chooses
+};
+
+/// A model with a cache that holds what was fed so far, and the choice of what comes next.
 class Session {
  public:
-  Session(const Model& model, const LoraAdapter* adapter, std::int64_t capacity)
-      : model_(model), adapter_(adapter), cache_(model.make_cache(1, capacity)) {}
+  Session(const Model& model, const LoraAdapter* adapter, const std::vector<std::int32_t>& prompt,
+          const SamplingOptions& sampling, std::int64_t capacity)
+      : model_(model), adapter_(adapter), cache_(model.make_cache(1, capacity)), host_(sampling) {
+    if (prefers_device(sampling, model.device()))
+      device_.emplace(sampling, prompt, model.config().vocab_size);
+    else
+      history_ = prompt;
+  }
 
   /// Submits ids [1, length], the last `padding` of which are none.
   Fed feed(const Tensor& ids, std::int64_t padding = 0) {
-    Fed fed = record_feed(model_, adapter_, cache_, ids, padding);
-    eval_async(fed.outputs(cache_), History::drop);
+    Fed fed{record_feed(model_, adapter_, cache_, ids, padding), {}};
+    std::vector<Tensor> outputs{fed.logits};
+    if (device_) {
+      fed.choice = device_->choose(fed.logits);
+      outputs.insert(outputs.end(), {fed.choice.id, fed.choice.numbers});
+      if (device_->seen().defined()) outputs.push_back(device_->seen());
+    }
+    append_tensors(cache_, outputs);
+    eval_async(outputs, History::drop);
     return fed;
   }
 
@@ -59,6 +86,22 @@ class Session {
     return feed(Tensor::from(ids, {1, padded}), padded - length);
   }
 
+  /// Whether the step behind another may be fed the token before anybody here has seen it.
+  bool chooses_on_device() const { return device_.has_value(); }
+
+  /// Waits for the token that comes behind a step. Once for each step, in their order.
+  SampledToken token_after(const Fed& fed) {
+    if (device_) {
+      const SampledToken chosen = fed.choice.read();
+      if (!std::isnan(chosen.probability)) return chosen;
+    }
+    // Also names the logit that is at fault.
+    fed.logits.copy_bytes(std::as_writable_bytes(std::span(logits_)));
+    const SampledToken chosen = host_.sample(logits_, history_);
+    history_.push_back(chosen.id);
+    return chosen;
+  }
+
   static std::int64_t padded_length(const ModelConfig& config, std::int64_t length) {
     return std::min(bucketed_length(length, prompt_bucket), config.max_position_embeddings);
   }
@@ -67,6 +110,10 @@ class Session {
   const Model& model_;
   const LoraAdapter* adapter_;
   KvCache cache_;
+  std::optional<DeviceSampler> device_;
+  Sampler host_;
+  std::vector<std::int32_t> history_;
+  std::vector<float> logits_ = std::vector<float>(static_cast<std::size_t>(model_.config().vocab_size));
 };
 
 }  // namespace
@@ -83,7 +130,6 @@ Generation generate(const Model& model, const Tokenizer& tokenizer,
 
   Generation result;
   result.prompt_ids = prompt_ids;
-  Sampler sampler(options.sampling);
   StopMatcher stops(options.stop);
   StreamDecoder decoder(tokenizer);
   for (std::int32_t id : prompt_ids) result.text += decoder.push(id);
@@ -95,33 +141,27 @@ Generation generate(const Model& model, const Tokenizer& tokenizer,
            std::find(configured.begin(), configured.end(), id) != configured.end();
   };
 
-  // The likeliest token is known to the device first. Then a step is submitted before the token that it
-  // begins with was looked at, and dropped when that one ends the text. A token that is drawn is known here
-  // first; its text is made while the step after it runs.
-  const bool greedy = options.sampling.temperature == 0 && options.sampling.repetition_penalty == 1;
-
+  // Where the device chooses, a step is submitted before the token that it begins with was looked at, and
+  // dropped when that one ends the text. A token that the host draws is known here first; its text is made
+  // while the step after it runs.
   const Clock::time_point start = Clock::now();
   Clock::time_point decode_start;
-  Session session(model, adapter,
+  Session session(model, adapter, prompt_ids, options.sampling,
                   std::max(prompt_length + most, Session::padded_length(model.config(), prompt_length)));
   std::optional<Fed> step = session.feed_prompt(prompt_ids);
-  std::vector<float> logits(static_cast<std::size_t>(model.config().vocab_size));
-  std::vector<std::int32_t> history = prompt_ids;
   while (result.finish_reason.empty()) {
     const bool may_go_on = static_cast<std::int64_t>(result.ids.size()) + 1 < most;
     std::optional<Fed> next;
-    if (greedy && may_go_on) next = session.feed(step->likeliest);
-    step->logits.copy_bytes(std::as_writable_bytes(std::span(logits)));
+    if (session.chooses_on_device() && may_go_on) next = session.feed(step->choice.id);
+    const SampledToken chosen = session.token_after(*step);
     if (result.ids.empty()) {
       result.prompt_seconds = seconds_since(start);
       decode_start = Clock::now();
     }
-    const SampledToken chosen = sampler.sample(logits, history);
     const bool is_eos = is_end(chosen.id);
-    if (!greedy && may_go_on && !is_eos)
+    if (!session.chooses_on_device() && may_go_on && !is_eos)
       next = session.feed(Tensor::from(std::vector<std::int32_t>{chosen.id}, {1, 1}));
     step = std::move(next);
-    history.push_back(chosen.id);
     result.ids.push_back(chosen.id);
     GeneratedToken token{chosen.id, stops.push(decoder.push(chosen.id)), chosen.probability, chosen.logit,
                          is_eos};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "support/error_text.h"
+#include "support/test_device.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/generate.h"
@@ -41,7 +42,7 @@ ModelConfig tiny_config() {
 Model tiny_model(std::vector<std::int64_t> eos_ids = {}) {
   ModelConfig config = tiny_config();
   config.eos_ids = std::move(eos_ids);
-  return Model::random(config, 3);
+  return Model::random(config, 3, DType::f32, test::test_device());
 }
 
 /// Token i is the text "(i)".
@@ -175,7 +176,7 @@ TEST(Generate, LogitsThatAreNoNumbersAreAnErrorAndTheNextCallWorks) {
   const std::size_t row = static_cast<std::size_t>(ids[1]) * 16;
   ASSERT_EQ(std::find(prompt.begin(), prompt.end(), ids[1]), prompt.end());
   broken[row] = std::numeric_limits<float>::quiet_NaN();  // also as the head: the first logits show it
-  model.set_parameter("model.embed_tokens.weight", Tensor::from(broken, table.shape()));
+  model.set_parameter("model.embed_tokens.weight", Tensor::from(broken, table.shape()).to(table.device()));
   EXPECT_THAT(error_text<NumericError>([&] { generate(model, numbers_tokenizer(), prompt, greedy(6)); }),
               HasSubstr("is nan; no token can be chosen"));
   model.set_parameter("model.embed_tokens.weight", table);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "ops/array_walk.h"
+#include "support/test_device.h"
 #include "wick/device.h"
 #include "wick/error.h"
 #include "wick/grad.h"
@@ -203,6 +204,22 @@ TEST(ReduceOps, SumsOfManyFloatsStayAccurate) {
   expect_close(sum(x, {0}), {{4}, columns}, {1.5e-7, 0}, "columns");
   expect_close(sum(transpose(x), {1}), {{4}, columns}, {1.5e-7, 0}, "strided rows");
   expect_close(slice(cumsum(x, 0), 0, rows - 1, rows), {{1, 4}, columns}, {1.5e-7, 0}, "cumsum");
+}
+
+/// Long enough to be added up in parts; the sums are whole numbers that f32 holds.
+TEST(ReduceOps, RunningSumsOfLongLinesAreExact) {
+  const Shape shape{2, 5003, 3};
+  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 11) - 4;
+  std::vector<float> expected = values;
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    if (i % (5003 * 3) >= 3) expected[i] += expected[i - 3];
+  const Tensor x = Tensor::from(values, shape).to(test::test_device());
+  EXPECT_EQ(cumsum(x, 1).to_vector<float>(), expected);
+  const Tensor sideways = permute(cumsum(permute(x, {0, 2, 1}), 2), {0, 2, 1});
+  EXPECT_EQ(sideways.to_vector<float>(), expected);
+  const std::vector<std::int64_t> whole(expected.begin(), expected.end());
+  EXPECT_EQ(cumsum(cast(x, DType::i64), 1).to_vector<std::int64_t>(), whole);
 }
 
 TEST(ReduceOps, ResultsDoNotDependOnThreads) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <type_traits>
 
 #include "backend/cuda/check.h"
@@ -15,6 +16,9 @@ constexpr int block_threads = 256;
 constexpr int warps = block_threads / 32;
 /// From this many lines on, a thread each keeps the GPU busy.
 constexpr std::int64_t many_lines = 8192;
+/// Fewer lines than this are shared by blocks, with at least so many elements each.
+constexpr long long enough_blocks = 528;  // four for each multiprocessor of the largest GPUs
+constexpr long long least_part = 4 * block_threads;
 
 /// Floats add up in f64, as a running sum of f32 would lose a little at each of many steps; integers wrap
 /// around.
@@ -43,63 +47,121 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
-/// A block a line: the sums of its threads' elements, then of the warps, carried from part to part.
+/// What the blocks that share a line need: block (line, part) has the elements from part * length on.
+struct Parts {
+  long long count;
+  long long length;
+};
+
+/// The total of a block's numbers, in all of its threads; added up in an order of its own.
+template <typename Sum>
+__device__ Sum total_of_block(Sum sum) {
+  __shared__ Sum of_warps[warps];
+  for (int apart = 16; apart > 0; apart /= 2) sum += __shfl_down_sync(~0u, sum, apart);
+  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = sum;
+  __syncthreads();
+  Sum all = 0;
+  for (int w = 0; w < warps; ++w) all += of_warps[w];
+  return all;
+}
+
+/// The totals of all parts but the last of each line.
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
-    add_up_by_blocks(const __grid_constant__ Lines lines, const T* x, T* out) {
+    add_up_parts(const __grid_constant__ Lines lines, const Parts parts, const T* x, Running<T>* totals) {
+  const long long line = blockIdx.x / (parts.count - 1);
+  const long long part = blockIdx.x % (parts.count - 1);
+  const T* const from = x + lines.begin(line) + part * parts.length * lines.stride;
+  Running<T> sum = 0;
+  for (long long k = threadIdx.x; k < parts.length; k += block_threads)
+    sum += static_cast<Running<T>>(read(from[k * lines.stride]));
+  sum = total_of_block(sum);
+  if (threadIdx.x == 0) totals[blockIdx.x] = sum;
+}
+
+/// A block a part: the sums of its threads' elements, then of the warps, carried on, behind what the totals
+/// of the parts before it come to.
+template <typename T>
+__global__ void __launch_bounds__(block_threads)
+    add_up_by_blocks(const __grid_constant__ Lines lines, const Parts parts, const T* x,
+                     const Running<T>* totals, T* out) {
   __shared__ Running<T> of_warps[warps];
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  for (auto i = static_cast<long long>(blockIdx.x); i < static_cast<long long>(lines.first.count);
-       i += gridDim.x) {
-    const T* const from = x + lines.begin(i);
-    T* const to = out + lines.row_major_begin(i);
-    Running<T> carried = 0;
-    for (long long first = 0; first < lines.length; first += block_threads) {
-      const long long k = first + threadIdx.x;
-      Running<T> sum =
-          k < lines.length ? static_cast<Running<T>>(read(from[k * lines.stride])) : Running<T>(0);
-      for (int apart = 1; apart < 32; apart *= 2) {
-        const Running<T> before = __shfl_up_sync(~0u, sum, apart);
-        if (lane >= apart) sum += before;
-      }
-      if (lane == 31) of_warps[warp] = sum;
-      __syncthreads();
-      Running<T> all = carried;
-      for (int w = 0; w < warps; ++w) {
-        if (w == warp) sum += all;
-        all += of_warps[w];
-      }
-      carried = all;
-      if (k < lines.length) to[k * lines.inner] = as_element<T>(sum);
-      __syncthreads();
+  const long long line = blockIdx.x / parts.count;
+  const long long part = blockIdx.x % parts.count;
+  const T* const from = x + lines.begin(line);
+  T* const to = out + lines.row_major_begin(line);
+  Running<T> carried = 0;
+  for (long long p = threadIdx.x; p < part; p += block_threads)
+    carried += totals[line * (parts.count - 1) + p];
+  carried = total_of_block(carried);
+  const long long end = min(lines.length, (part + 1) * parts.length);
+  for (long long first = part * parts.length; first < end; first += block_threads) {
+    const long long k = first + threadIdx.x;
+    Running<T> sum = k < end ? static_cast<Running<T>>(read(from[k * lines.stride])) : Running<T>(0);
+    for (int apart = 1; apart < 32; apart *= 2) {
+      const Running<T> before = __shfl_up_sync(~0u, sum, apart);
+      if (lane >= apart) sum += before;
     }
+    if (lane == 31) of_warps[warp] = sum;
+    __syncthreads();
+    Running<T> all = carried;
+    for (int w = 0; w < warps; ++w) {
+      if (w == warp) sum += all;
+      all += of_warps[w];
+    }
+    carried = all;
+    if (k < end) to[k * lines.inner] = as_element<T>(sum);
+    __syncthreads();
   }
 }
 
+/// How lines are divided depends on shapes only, so the bits of the result do too.
 class CumsumKernel final : public Kernel {
  public:
   explicit CumsumKernel(const KernelRequest& request)
       : dtype_(request.output.dtype),
-        lines_(Lines::of(request.inputs[0].layout, static_cast<int>(request.attrs.as<AxisAttrs>().axis))) {}
+        lines_(Lines::of(request.inputs[0].layout, static_cast<int>(request.attrs.as<AxisAttrs>().axis))),
+        by_threads_(lines_.count() >= many_lines || lines_.length < 32) {
+    if (by_threads_) return;
+    const long long wanted = std::clamp<long long>(enough_blocks / std::max<long long>(lines_.count(), 1), 1,
+                                                   (lines_.length + least_part - 1) / least_part);
+    parts_.length = (lines_.length + wanted - 1) / wanted;
+    parts_.count = (lines_.length + parts_.length - 1) / parts_.length;
+  }
 
-  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
+  std::size_t scratch_bytes() const override {
+    return static_cast<std::size_t>(lines_.count() * (parts_.count - 1)) * sizeof(Running<double>);
+  }
+
+  void run(const void* const* inputs, void* output, void* scratch) const override {
     if (lines_.length == 0 || lines_.count() == 0) return;
     visit_element(dtype_, [&]<typename T>() {
-      if constexpr (!std::is_same_v<T, Bool>) {
-        const bool by_threads = lines_.count() >= many_lines || lines_.length < 32;
-        const auto kernel = by_threads ? add_up_by_threads<T> : add_up_by_blocks<T>;
-        const std::int64_t threads = by_threads ? lines_.count() : lines_.count() * block_threads;
-        kernel<<<blocks_for(threads, block_threads), block_threads, 0, current_launch().stream>>>(
-            lines_, static_cast<const T*>(inputs[0]), static_cast<T*>(output));
-      }
+      if constexpr (!std::is_same_v<T, Bool>)
+        launch(static_cast<const T*>(inputs[0]), static_cast<T*>(output), static_cast<Running<T>*>(scratch));
     });
     check_launch("cumsum");
   }
 
  private:
+  template <typename T>
+  void launch(const T* x, T* out, Running<T>* totals) const {
+    const cudaStream_t stream = current_launch().stream;
+    if (by_threads_)
+      return add_up_by_threads<<<blocks_for(lines_.count(), block_threads), block_threads, 0, stream>>>(
+          lines_, x, out);
+    if (parts_.count > 1)
+      add_up_parts<<<static_cast<unsigned>(lines_.count() * (parts_.count - 1)), block_threads, 0, stream>>>(
+          lines_, parts_, x, totals);
+    add_up_by_blocks<<<static_cast<unsigned>(lines_.count() * parts_.count), block_threads, 0, stream>>>(
+        lines_, parts_, x, totals, out);
+  }
+
   DType dtype_;
   Lines lines_;
+  bool by_threads_;
+  Parts parts_{1, 0};
 };
 
 constexpr KernelEntry entries[] = {
