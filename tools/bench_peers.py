@@ -7,11 +7,13 @@ Needs Python's standard library only; the libraries are for comparison, Wick doe
 import argparse
 import json
 import pathlib
+import queue
 import random
 import re
 import statistics
 import subprocess
 import sys
+import threading
 
 from benchmarks import machine, peer_cases, peers_table, runs
 
@@ -32,6 +34,8 @@ def arguments():
     parser.add_argument("--only", default="", metavar="REGEX", help="run only cases whose name matches")
     parser.add_argument("--quick", action="store_true", help="one round of short runs: to see that everything works")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=int, default=60, metavar="SECONDS", help="of a case: a peer that takes longer is "
+                        "named as left out (default: %(default)s)")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/peers.json")
     return parser.parse_args()
 
@@ -64,14 +68,43 @@ def run_ours(programs, keys, repetitions, seconds):
     return {runs.split_variant(key)[0]: times for key, times in samples.times.items()}
 
 
-def run_peer(python, script, only, repetitions, seconds):
-    """{case: [nanoseconds]} and {case: why it was left out}"""
-    command = [python, pathlib.Path(__file__).parent / "benchmarks" / script, str(repetitions), str(seconds), only]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{script} ended with status {done.returncode}: {done.stderr[-2000:]}")
-    found = json.loads(done.stdout)
-    return {key: [time * 1e9 for time in times] for key, times in found["times"].items()}, found["declined"]
+def results_of(command, limit):
+    """What a peer prints, case by case; ends early, and the peer with it, where a case takes longer than `limit`
+    seconds."""
+    lines = queue.SimpleQueue()
+
+    def read(stdout):
+        for line in stdout:
+            lines.put(line)
+        lines.put(None)
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        threading.Thread(target=read, args=(process.stdout,), daemon=True).start()
+        try:
+            while line := lines.get(timeout=limit):
+                yield json.loads(line)
+        except queue.Empty:
+            process.kill()
+            return
+        if process.wait() != 0:
+            raise SystemExit(f"{command[1].name} ended with status {process.returncode}: {process.stderr.read()[-2000:]}")
+
+
+def run_peer(python, script, keys, repetitions, seconds, limit):
+    """{case: [nanoseconds]} and {case: why it was left out}. Cases come in the order of `keys`."""
+    times, declined, left = {}, {}, list(keys)
+    while left:
+        only = "^(" + "|".join(re.escape(key) for key in left) + ")$"
+        command = [python, pathlib.Path(__file__).parent / "benchmarks" / script, str(repetitions), str(seconds), only]
+        for result in results_of(command, limit):
+            left.remove(result["case"])
+            if "declined" in result:
+                declined[result["case"]] = result["declined"]
+            else:
+                times[result["case"]] = [time * 1e9 for time in result["times"]]
+        if left:
+            declined[left.pop(0)] = f"did not end within {limit} s"
+    return times, declined
 
 
 def main():
@@ -94,7 +127,9 @@ def main():
             if name == "wick":
                 found = run_ours(args.programs, keys, repetitions, seconds)
             else:
-                found, declined[name] = run_peer(python, PEERS[name]["script"], args.only, repetitions, seconds)
+                asked = [key for key in keys if key not in declined.get(name, {})]
+                found, left_out = run_peer(python, PEERS[name]["script"], asked, repetitions, seconds, args.limit)
+                declined.setdefault(name, {}).update(left_out)
             for case, times in found.items():
                 samples.setdefault(case, {}).setdefault(name, []).extend(times)
     peers = {

@@ -1,5 +1,5 @@
 """The frame of the peers: what each case computes, in the terms of a library. A peer defines the terms (`Terms` says
-which) and calls `main`, which prints {case: [seconds]} as JSON.
+which) and calls `main`, which prints a line of JSON a case, when it is over: its times in seconds, or why it is left out.
 
 Arguments: repetitions, seconds a case, and a regular expression of the cases."""
 
@@ -108,15 +108,13 @@ def prepared(t, kind, p):
 
 def main(t):
     repetitions, seconds, only = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-    times, declined = {}, {}
     for key, (kind, parameters) in cases().items():
         if not re.search(only, key):
             continue
         reason = t.declines(kind, parameters)
         if reason:
-            declined[key] = reason
+            print(json.dumps({"case": key, "declined": reason}), flush=True)
             continue
         record, results = prepared(t, kind, parameters)
         samples = samples_of(lambda: t.evaluate(record()), repetitions, seconds)
-        times[key] = [sample / results for sample in samples]
-    print(json.dumps({"times": times, "declined": declined}))
+        print(json.dumps({"case": key, "times": [sample / results for sample in samples]}), flush=True)
