@@ -94,6 +94,7 @@ std::shared_ptr<const Recording> record(const Compiled::Function& function,
                                         const std::vector<Tensor>& inputs) {
   // Data nodes of their own: one for each input, also where a tensor is given twice.
   std::vector<Tensor> stand_ins;
+  stand_ins.reserve(inputs.size());
   for (const Tensor& input : inputs) stand_ins.push_back(input.detach());
   const LazyScope lazy;
   const std::vector<Tensor> outputs = function(stand_ins);
@@ -172,8 +173,8 @@ std::vector<Tensor> Compiled::operator()(const std::vector<Tensor>& inputs) cons
   std::vector<Tensor> outputs;
   outputs.reserve(recording->outputs.size());
   for (std::size_t i = 0; i < recording->outputs.size(); ++i)
-    outputs.push_back(
-        Tensor(Node::make_data(bound.value_of(i, nullptr), recording->outputs[i].dtype, recording->device)));
+    outputs.emplace_back(
+        Node::make_data(bound.value_of(i, nullptr), recording->outputs[i].dtype, recording->device));
   return outputs;
 }
 

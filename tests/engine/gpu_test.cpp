@@ -108,6 +108,23 @@ TEST_F(Gpu, ReplaysReadAndWriteWhereverValuesLie) {
   }
 }
 
+/// Addresses that change and then stay: moved, and later read where they are.
+TEST_F(Gpu, ReplaysSettleWhereValuesStay) {
+  const Tensor x = numbers(100).to(gpu_);
+  for (int round = 0; round < 2; ++round) {
+    std::vector<Tensor> kept;
+    for (std::int64_t i = 0; i < 12; ++i) {
+      kept.push_back(slice(x, 0, i, i + 50) + slice(x, 0, 1, 51));
+      EXPECT_EQ(kept.back().to_vector<float>()[49], static_cast<float>(i + 49 + 50));
+    }
+    for (int i = 0; i < 40; ++i) {
+      const Tensor same = slice(x, 0, 7, 57) + slice(x, 0, 1, 51);
+      EXPECT_EQ(same.to_vector<float>()[0], 8) << i;
+      EXPECT_EQ(same.to_vector<float>()[49], 106) << i;
+    }
+  }
+}
+
 /// Each is started while the one before runs, in the memory that it leaves.
 TEST_F(Gpu, EvaluationsInFlightFollowOneAnother) {
   const Tensor w = numbers(1000).to(gpu_);

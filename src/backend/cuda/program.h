@@ -22,7 +22,7 @@ class CudaProgram final : public Program {
 
  private:
   class Run;
-  static constexpr std::size_t most_replays = 4;
+  static constexpr std::size_t most_replays = 8;
   static constexpr std::uint64_t most_moved_bytes = std::uint64_t{4} << 20;     ///< of one value
   static constexpr std::uint64_t most_staged_bytes = std::uint64_t{256} << 10;  ///< of all transfers
 
