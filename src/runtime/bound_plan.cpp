@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -41,6 +42,10 @@ void BoundPlan::allocate() {
   } catch (const MemoryError& e) {
     throw MemoryError(fmt::format("{} (this evaluation plans {} bytes)", e.what(), plan_->peak_bytes()));
   }
+}
+
+std::uint64_t BoundPlan::result_bytes() const noexcept {
+  return std::accumulate(plan_->result_bytes.begin(), plan_->result_bytes.end(), std::uint64_t{0});
 }
 
 bool BoundPlan::can_start_behind(const BoundPlan& before) const {

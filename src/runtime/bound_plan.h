@@ -24,6 +24,8 @@ class BoundPlan {
   const Plan& plan() const noexcept { return *plan_; }
   std::span<const std::shared_ptr<Storage>> results() const noexcept { return results_; }
 
+  /// Bytes of the results.
+  std::uint64_t result_bytes() const noexcept;
   /// Allocates the results. Throws MemoryError when the plan does not fit.
   void allocate();
   /// Waits for leaves that are still being computed (rethrowing their errors), then starts the plan, which

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "optimize/decompose_scope.h"
 #include "optimize/pass_selection.h"
 #include "runtime/evaluation.h"
+#include "runtime/plan_work.h"
 #include "wick/device.h"
 #include "wick/error.h"
 #include "wick/eval.h"
@@ -27,6 +29,7 @@ struct InputForm {
   DType dtype;
   Device device;
   bool is_weight;
+  bool donated = false;
   Shape shape;
   Strides strides;
 
@@ -38,13 +41,25 @@ struct InputForm {
         strides(input.node()->value()->layout.strides) {}
   friend bool operator==(const InputForm&, const InputForm&) = default;
 };
+
+/// Whether the tensor's memory is nobody else's: one handle to its node, one owner of its storage.
+bool can_donate(const Tensor& tensor) {
+  const Node& node = *tensor.node();
+  const Value& value = *node.value();
+  return node.references() == 1 && value.storage->writable() && Storage::held_once(value.storage) &&
+         value.layout.offset == 0 && value.layout.is_contiguous();
+}
+
 struct Form {
   std::vector<InputForm> inputs;
   int threads = wick::threads();
   bool decomposes = DecomposeScope::active();
   std::uint64_t disabled = disabled_passes();
 
-  explicit Form(const std::vector<Tensor>& tensors) : inputs(tensors.begin(), tensors.end()) {}
+  Form(const std::vector<Tensor>& tensors, const std::vector<std::size_t>& donated)
+      : inputs(tensors.begin(), tensors.end()) {
+    for (std::size_t i : donated) inputs[i].donated = can_donate(tensors[i]);
+  }
   friend bool operator==(const Form&, const Form&) = default;
 };
 
@@ -90,8 +105,8 @@ void require_outputs(const std::vector<Tensor>& outputs) {
   }
 }
 
-std::shared_ptr<const Recording> record(const Compiled::Function& function,
-                                        const std::vector<Tensor>& inputs) {
+std::shared_ptr<const Recording> record(const Compiled::Function& function, const std::vector<Tensor>& inputs,
+                                        const Form& form) {
   // Data nodes of their own: one for each input, also where a tensor is given twice.
   std::vector<Tensor> stand_ins;
   stand_ins.reserve(inputs.size());
@@ -105,13 +120,16 @@ std::shared_ptr<const Recording> record(const Compiled::Function& function,
   recording->device = outputs.front().device();
   for (const Tensor& output : outputs) recording->outputs.push_back({output.shape(), output.dtype()});
   const Walk walked = walk(outputs, WalkThrough::unevaluated);
+  std::vector<char> donated(walked.order.size(), 0);
   for (std::size_t i = 0; i < walked.order.size(); ++i) {
     if (!walked.is_leaf(i)) continue;
     const std::size_t input = position_of(walked.order[i], stand_ins);
     recording->inputs.push_back(input);
+    donated[i] = input != Recording::captured && form.inputs[input].donated &&
+                 form.inputs[input].device == recording->device;
     recording->tensors.push_back(input == Recording::captured ? Node::handle(walked.order[i]) : Tensor());
   }
-  recording->plan = plan_for(walked, std::vector<char>(walked.order.size(), 0), false);
+  recording->plan = plan_for(walked, donated, false);
   return recording;
 }
 
@@ -123,6 +141,7 @@ struct Compiled::State {
     std::shared_ptr<const Recording> recording;
   };
   Function function;
+  CompiledOptions options;
   std::mutex mutex;
   std::list<Kept> kept;  // most recently used first
 
@@ -141,40 +160,110 @@ struct Compiled::State {
   }
 };
 
-Compiled::Compiled(Function function) : state_(std::make_shared<State>()) {
+/// A call: its inputs, which it holds, and the plan bound to them.
+struct Compiled::Bound {
+  /// Evaluates inputs that are not, or are not being.
+  Bound(State& state, std::vector<Tensor> given) : inputs(std::move(given)) {
+    for (const Tensor& input : inputs) {
+      if (!input.defined()) throw ArgumentError("a compiled function was given an empty tensor");
+      if (!input.node()->value()) input.eval();
+    }
+    for (std::size_t i : state.options.donated)
+      if (i >= inputs.size())
+        throw ArgumentError("input " + std::to_string(i) + " of a compiled function is to be donated, but " +
+                            std::to_string(inputs.size()) + " were given");
+    Form form(inputs, state.options.donated);
+    recording = state.find(form);
+    if (!recording) {
+      recording = record(state.function, inputs, form);
+      state.keep(std::move(form), recording);
+    }
+    std::vector<const Value*> leaves;
+    leaves.reserve(recording->inputs.size());
+    for (std::size_t i = 0; i < recording->inputs.size(); ++i) {
+      const std::size_t input = recording->inputs[i];
+      leaves.push_back(
+          (input == Recording::captured ? recording->tensors[i] : inputs[input]).node()->value());
+    }
+    plan.emplace(recording->plan, std::move(leaves), threads(), false);
+    plan->allocate();
+  }
+
+  std::vector<Tensor> outputs(const std::shared_ptr<Completion>& completion) {
+    std::vector<Tensor> tensors;
+    tensors.reserve(recording->outputs.size());
+    for (std::size_t i = 0; i < recording->outputs.size(); ++i)
+      tensors.emplace_back(
+          Node::make_data(plan->value_of(i, completion), recording->outputs[i].dtype, recording->device));
+    return tensors;
+  }
+
+  std::vector<Tensor> inputs;
+  std::shared_ptr<const Recording> recording;
+  std::optional<BoundPlan> plan;
+};
+
+class Compiled::BoundWork final : public PlanWork {
+ public:
+  BoundWork(State& state, std::vector<Tensor> inputs) : bound_(state, std::move(inputs)) {}
+  ~BoundWork() override {
+    for (Storage* storage : announced_) storage->withdraw_announcement();
+  }
+  std::uint64_t bytes() const { return bound_.plan->result_bytes(); }
+  std::vector<Tensor> publish(const std::shared_ptr<Completion>& completion) {
+    std::vector<Tensor> outputs = bound_.outputs(completion);
+    // What this work holds goes with it, so that a later call may take the memory meanwhile.
+    for (const auto& result : bound_.plan->results()) announced_.push_back(result.get());
+    const auto& leaves = bound_.plan->plan().graph.leaves;
+    for (std::size_t i = 0; i < bound_.recording->inputs.size(); ++i)
+      if (leaves[i].donated)
+        announced_.push_back(bound_.inputs[bound_.recording->inputs[i]].node()->value()->storage.get());
+    for (Storage* storage : announced_) storage->announce_release();
+    return outputs;
+  }
+
+ private:
+  BoundPlan* bound() override { return &*bound_.plan; }
+
+  Bound bound_;
+  std::vector<Storage*> announced_;
+};
+
+Compiled::Compiled(Function function, CompiledOptions options) : state_(std::make_shared<State>()) {
   if (!function) throw ArgumentError("Compiled: there is no function");
   state_->function = std::move(function);
+  state_->options = std::move(options);
 }
 
-std::vector<Tensor> Compiled::operator()(const std::vector<Tensor>& inputs) const {
+std::vector<Tensor> Compiled::operator()(std::vector<Tensor> inputs) const {
   const trace::Span span("eval", "compiled");
-  eval(inputs);
   if (numeric_checks()) {  // step by step, with the lines of the function
     std::vector<Tensor> outputs = state_->function(inputs);
     eval(outputs);
     return outputs;
   }
-  Form form(inputs);
-  std::shared_ptr<const Recording> recording = state_->find(form);
-  if (!recording) {
-    recording = record(state_->function, inputs);
-    state_->keep(std::move(form), recording);
+  Bound bound(*state_, std::move(inputs));
+  bound.plan->start();
+  bound.plan->finish();
+  return bound.outputs(nullptr);
+}
+
+std::vector<Tensor> Compiled::submit(std::vector<Tensor> inputs, const Stream& stream) const {
+  const trace::Span span("eval", "compiled: submit");
+  if (numeric_checks()) {
+    std::vector<Tensor> outputs = state_->function(inputs);
+    eval_async(outputs, stream);
+    return outputs;
   }
-  std::vector<const Value*> leaves;
-  leaves.reserve(recording->inputs.size());
-  for (std::size_t i = 0; i < recording->inputs.size(); ++i) {
-    const std::size_t input = recording->inputs[i];
-    leaves.push_back((input == Recording::captured ? recording->tensors[i] : inputs[input]).node()->value());
-  }
-  BoundPlan bound(recording->plan, std::move(leaves), threads(), false);
-  bound.allocate();
-  bound.start();
-  bound.finish();
+  StreamQueue& queue = stream.queue();
+  queue.wait_for_room();
+  const auto completion = std::make_shared<Completion>(queue.shared_from_this());
+  const ThreadsScope threads(queue.threads());
+  auto work = std::make_unique<BoundWork>(*state_, std::move(inputs));
+  const std::uint64_t bytes = work->bytes();
+  BoundWork& bound = *work;
   std::vector<Tensor> outputs;
-  outputs.reserve(recording->outputs.size());
-  for (std::size_t i = 0; i < recording->outputs.size(); ++i)
-    outputs.emplace_back(
-        Node::make_data(bound.value_of(i, nullptr), recording->outputs[i].dtype, recording->device));
+  queue.submit(std::move(work), completion, bytes, [&] { outputs = bound.publish(completion); });
   return outputs;
 }
 

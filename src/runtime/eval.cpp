@@ -12,7 +12,7 @@
 #include "runtime/arena_pool.h"
 #include "runtime/evaluation.h"
 #include "runtime/plan_cache.h"
-#include "runtime/stream_queue.h"
+#include "runtime/plan_work.h"
 #include "wick/error.h"
 #include "wick/stream.h"
 
@@ -90,27 +90,25 @@ void evaluate_for_reading(const Tensor& tensor) {
   tensor.eval();
 }
 
-struct EvaluationWork final : Work {
+struct EvaluationWork final : PlanWork {
   explicit EvaluationWork(std::vector<std::shared_ptr<Completion>> earlier) : awaited(std::move(earlier)) {}
   bool can_start_behind(const Work& running) const override {
-    const auto* before = dynamic_cast<const EvaluationWork*>(&running);
-    return awaited.empty() && before && evaluation->bound().can_start_behind(before->evaluation->bound());
+    return awaited.empty() && PlanWork::can_start_behind(running);
   }
   void start(const Work* running) override {
     for (const auto& completion : awaited) completion->wait();
-    if (evaluation)
-      evaluation->bound().start(running ? &static_cast<const EvaluationWork*>(running)->evaluation->bound()
-                                        : nullptr);
+    PlanWork::start(running);
   }
-  bool wait_briefly() override { return !evaluation || evaluation->bound().wait_briefly(); }
   void finish() override {
-    if (!evaluation) return;
-    evaluation->bound().finish();
-    evaluation->forget_history();
+    PlanWork::finish();
+    if (evaluation) evaluation->forget_history();
   }
 
   std::vector<std::shared_ptr<Completion>> awaited;
   std::optional<BoundEvaluation> evaluation;
+
+ private:
+  BoundPlan* bound() override { return evaluation ? &evaluation->bound() : nullptr; }
 };
 
 }  // namespace
@@ -156,7 +154,7 @@ Evaluation eval_async(std::span<const Tensor> outputs, const Stream& stream, His
     const ThreadsScope threads(queue.threads());
     BoundPlan& plan = work->evaluation.emplace(open, history).bound();
     plan.allocate();
-    for (const auto& result : plan.results()) bytes += result->bytes();
+    bytes = plan.result_bytes();
   }
   EvaluationWork& bound = *work;
   queue.submit(std::move(work), completion, bytes, [&] {

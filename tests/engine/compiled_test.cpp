@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/storage.h"
+#include "graph/node.h"
 #include "support/error_text.h"
 #include "support/test_device.h"
 #include "wick/error.h"
@@ -129,6 +131,10 @@ TEST(Compiled, RefusesWhatItCannotRecord) {
   EXPECT_THAT(error_text<ArgumentError>([&] { Compiled([](const Tensors&) { return Tensors{{}}; })({x}); }),
               HasSubstr("an empty tensor"));
   EXPECT_THAT(error_text<ArgumentError>([] { Compiled({}); }), HasSubstr("no function"));
+  EXPECT_THAT(error_text<ArgumentError>([&] { reads({x, {}}); }), HasSubstr("was given an empty tensor"));
+  EXPECT_THAT(error_text<ArgumentError>(
+                  [&] { Compiled([](const Tensors& in) { return in; }, {.donated = {1}})({x}); }),
+              HasSubstr("input 1 of a compiled function is to be donated, but 1 were given"));
   EXPECT_EQ(evaluates.forms(), 0U);
 }
 
@@ -144,6 +150,54 @@ TEST(Compiled, ErrorsInTheDataNameTheLine) {
                 }),
                 ::testing::AllOf(HasSubstr("index 7 is out of range"), HasSubstr("compiled_test.cpp")));
   EXPECT_EQ(f({numbers(3), at(1)})[0].item<float>(), 1);
+}
+
+/// A loop that carries state: results take the memory of donated inputs, evaluated at once or in flight.
+TEST(Compiled, DonatedInputsGiveTheirMemory) {
+  const Compiled f(
+      [](const Tensors& in) -> Tensors {
+        return {in[0] * 0.5 + in[1], sum(in[0])};
+      },
+      {.donated = {0}});
+  for (const bool waits : {true, false}) {
+    Tensor state = numbers(1000);
+    const Tensor step = numbers(1000);
+    const Tensor kept = state;  // another handle: this memory stays
+    std::vector<double> expected(1000);
+    for (std::size_t k = 0; k < expected.size(); ++k) expected[k] = static_cast<double>(k);
+    const std::byte* place = nullptr;
+    for (int i = 0; i < 30; ++i) {
+      Tensors in{std::move(state), step};
+      Tensors out = waits ? f(std::move(in)) : f.submit(std::move(in));
+      state = std::move(out[0]);
+      const std::byte* now = state.node()->value()->storage->data();
+      if (i > 0) {
+        EXPECT_EQ(now, place) << i;
+      }
+      place = now;
+      for (std::size_t k = 0; k < expected.size(); ++k)
+        expected[k] = expected[k] * 0.5 + static_cast<double>(k);
+    }
+    const std::vector<float> found = state.to_vector<float>();
+    for (std::size_t k = 0; k < expected.size(); ++k) ASSERT_NEAR(found[k], expected[k], 1e-3) << k;
+    EXPECT_EQ(kept.to_vector<float>(), numbers(1000).to_vector<float>());
+  }
+  EXPECT_EQ(f.forms(), 2U);  // with the memory and without
+}
+
+TEST(Compiled, SubmittedCallsCarryErrors) {
+  const Compiled f([](const Tensors& in) -> Tensors { return {take(in[0], in[1]), in[0] * 2}; });
+  const auto at = [](std::int32_t i) {
+    return Tensor::from(std::vector<std::int32_t>{i}, {1}).to(test::test_device());
+  };
+  for (int i = 0; i < 3; ++i) {
+    const Tensors good = f.submit({numbers(3), at(2)});
+    const Tensors bad = f.submit({numbers(3), at(3)});
+    const Tensors after = f.submit({bad[1], at(0)});
+    EXPECT_EQ(good[0].item<float>(), 2);
+    EXPECT_THAT(error_text<ArgumentError>([&] { bad[0].eval(); }), HasSubstr("index 3 is out of range"));
+    EXPECT_THAT(error_text<ArgumentError>([&] { after[0].eval(); }), HasSubstr("index 3 is out of range"));
+  }
 }
 
 TEST(Compiled, ManyThreadsCallIt) {
