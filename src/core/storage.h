@@ -3,8 +3,10 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "core/packed_copies.h"
+#include "core/spin.h"
 #include "wick/device.h"
 
 namespace wick {
@@ -48,19 +50,31 @@ class Storage {
     delete copies_.exchange(nullptr);
   }
 
-  /// Evaluations in flight announce the references that they will drop without reading through them again.
-  void announce_release() noexcept { releasing_.fetch_add(1, std::memory_order_relaxed); }
-  /// To be called before an announced reference goes: `held_once` must never take a reader's reference for an
-  /// announced one.
-  void withdraw_announcement() noexcept { releasing_.fetch_sub(1, std::memory_order_release); }
-  /// Whether all references but one are announced.
+  /// Whether all references but one are announced (see AnnouncedReleases). Waits a little for releases that
+  /// are under way: between the end of an announcement and that of its reference, the reference looks like a
+  /// reader's.
   static bool held_once(const std::shared_ptr<Storage>& storage) noexcept {
+    bool once = is_held_once(storage);
+    if (!once && releases_under_way_.load(std::memory_order_acquire) > 0)
+      spin_until([&] {
+        const bool settled = releases_under_way_.load(std::memory_order_acquire) == 0;
+        once = is_held_once(storage);
+        return once || settled;
+      });
+    return once;
+  }
+
+ private:
+  friend class AnnouncedReleases;
+
+  static bool is_held_once(const std::shared_ptr<Storage>& storage) noexcept {
     const long count = storage.use_count();
     std::atomic_thread_fence(std::memory_order_acquire);
     return count - storage->releasing_.load(std::memory_order_relaxed) == 1;
   }
 
- private:
+  static inline std::atomic<int> releases_under_way_{0};
+
   void* data_;
   std::size_t bytes_;
   Free free_ = nullptr;
@@ -68,6 +82,36 @@ class Storage {
   std::atomic<bool> is_weight_{false};
   std::atomic<PackedCopies*> copies_{nullptr};
   std::shared_ptr<const void> owner_;
+};
+
+/// References that somebody (an evaluation in flight) holds, will drop, and does not read through again: who
+/// asks whether a storage is held once does not count them.
+class AnnouncedReleases {
+ public:
+  AnnouncedReleases() = default;
+  AnnouncedReleases(const AnnouncedReleases&) = delete;
+  AnnouncedReleases& operator=(const AnnouncedReleases&) = delete;
+  ~AnnouncedReleases() {
+    withdraw([] {});
+  }
+
+  void announce(Storage& storage) {
+    storages_.push_back(&storage);
+    storage.releasing_.fetch_add(1, std::memory_order_relaxed);
+  }
+  /// Ends the announcements, then calls `drop`, which drops the references: none must be taken for announced
+  /// after it is gone, for then a reader's would be.
+  template <typename F>
+  void withdraw(const F& drop) noexcept {
+    Storage::releases_under_way_.fetch_add(1, std::memory_order_acq_rel);
+    for (Storage* storage : storages_) storage->releasing_.fetch_sub(1, std::memory_order_release);
+    storages_.clear();
+    drop();
+    Storage::releases_under_way_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+
+ private:
+  std::vector<Storage*> storages_;
 };
 
 }  // namespace wick

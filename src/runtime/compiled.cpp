@@ -205,28 +205,27 @@ struct Compiled::Bound {
 
 class Compiled::BoundWork final : public PlanWork {
  public:
-  BoundWork(State& state, std::vector<Tensor> inputs) : bound_(state, std::move(inputs)) {}
+  BoundWork(State& state, std::vector<Tensor> inputs) { bound_.emplace(state, std::move(inputs)); }
   ~BoundWork() override {
-    for (Storage* storage : announced_) storage->withdraw_announcement();
+    announced_.withdraw([&] { bound_.reset(); });
   }
-  std::uint64_t bytes() const { return bound_.plan->result_bytes(); }
+  std::uint64_t bytes() const { return bound_->plan->result_bytes(); }
   std::vector<Tensor> publish(const std::shared_ptr<Completion>& completion) {
-    std::vector<Tensor> outputs = bound_.outputs(completion);
+    std::vector<Tensor> outputs = bound_->outputs(completion);
     // What this work holds goes with it, so that a later call may take the memory meanwhile.
-    for (const auto& result : bound_.plan->results()) announced_.push_back(result.get());
-    const auto& leaves = bound_.plan->plan().graph.leaves;
-    for (std::size_t i = 0; i < bound_.recording->inputs.size(); ++i)
-      if (leaves[i].donated)
-        announced_.push_back(bound_.inputs[bound_.recording->inputs[i]].node()->value()->storage.get());
-    for (Storage* storage : announced_) storage->announce_release();
+    for (const auto& result : bound_->plan->results()) announced_.announce(*result);
+    const Recording& recording = *bound_->recording;
+    for (std::size_t i = 0; i < recording.inputs.size(); ++i)
+      if (recording.plan->graph.leaves[i].donated)
+        announced_.announce(*bound_->inputs[recording.inputs[i]].node()->value()->storage);
     return outputs;
   }
 
  private:
-  BoundPlan* bound() override { return &*bound_.plan; }
+  BoundPlan* bound() override { return &*bound_->plan; }
 
-  Bound bound_;
-  std::vector<Storage*> announced_;
+  std::optional<Bound> bound_;
+  AnnouncedReleases announced_;
 };
 
 Compiled::Compiled(Function function, CompiledOptions options) : state_(std::make_shared<State>()) {

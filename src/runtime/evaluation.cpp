@@ -117,7 +117,10 @@ BoundEvaluation::BoundEvaluation(std::span<const Tensor> outputs, History histor
 }
 
 BoundEvaluation::~BoundEvaluation() {
-  for (Storage* storage : announced_) storage->withdraw_announcement();
+  announced_.withdraw([&] {
+    bound_.reset();
+    held_.clear();
+  });
 }
 
 void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {
@@ -128,14 +131,13 @@ void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {
 void BoundEvaluation::release_outputs() {
   if (history_ == History::keep) return;
   forget_history();
-  for (const auto& result : bound_->results()) announced_.push_back(result.get());
+  for (const auto& result : bound_->results()) announced_.announce(*result);
   for (std::size_t i = 0; i < walk_.order.size(); ++i) {
     if (!walk_.is_leaf(i)) continue;
     held_.push_back(Node::handle(walk_.order[i]));
     // The node of a donated leaf, and with it the reference, goes with this evaluation.
-    if (donated_[i]) announced_.push_back(walk_.order[i]->value()->storage.get());
+    if (donated_[i]) announced_.announce(*walk_.order[i]->value()->storage);
   }
-  for (Storage* storage : announced_) storage->announce_release();
   walk_ = {};
   outputs_.clear();
 }

@@ -49,9 +49,9 @@ class BoundEvaluation {
   History history_;
   Walk walk_;
   std::vector<char> donated_;
-  std::vector<Tensor> held_;         // the leaves, once the walk is released
-  std::vector<Storage*> announced_;  // see Storage::announce_release
+  std::vector<Tensor> held_;  // the leaves, once the walk is released
   std::optional<BoundPlan> bound_;
+  AnnouncedReleases announced_;  // of results and donated leaves
 };
 
 }  // namespace wick
