@@ -83,7 +83,7 @@ struct ExplainedStep {
 struct Explanation {
   std::string title;
   std::string device;
-  int threads = 0;
+  int threads = 0;  ///< that a plan uses; 0 on a GPU
   std::vector<ExplainedNode> graph;
   std::vector<std::uint32_t> outputs;  ///< positions in `graph`
   std::vector<ExplainedPass> passes;

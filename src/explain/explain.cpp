@@ -147,8 +147,9 @@ Explanation explain(std::span<const Tensor> outputs, History history) {
   }
   Explanation result;
   result.title = "evaluation";
-  result.threads = threads();
-  result.device = (open.empty() ? cpu : open.front().device()).str();
+  const Device device = open.empty() ? cpu : open.front().device();
+  result.threads = device == cpu ? threads() : 0;
+  result.device = device.str();
   if (open.empty()) return result;
   Graph graph = graph_to_evaluate(open, history);
   result.graph = explain_graph(graph);

@@ -32,6 +32,11 @@ std::string seconds_text(double seconds) {
   return scaled(seconds * 1e9, 1000, std::array{"ns", "us", "ms", "s"});
 }
 
+std::string device_text(const Explanation& explanation) {
+  return explanation.threads == 0 ? explanation.device
+                                  : fmt::format("{}, {} threads", explanation.device, explanation.threads);
+}
+
 std::string spec_text(DType dtype, const Shape& shape) {
   return fmt::format("{}{}", name_of(dtype), shape.str());
 }

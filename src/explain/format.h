@@ -14,6 +14,8 @@ std::string flops_text(double flops);
 std::string bytes_text(double bytes);
 std::string seconds_text(double seconds);
 
+/// "cpu, 2 threads", "cuda:0"
+std::string device_text(const Explanation& explanation);
 /// "f32[2, 3]"
 std::string spec_text(DType dtype, const Shape& shape);
 /// "arena + 4096", "input 3", "result 0 + 64"

@@ -173,8 +173,8 @@ std::string recorded_section(const Explanation& e) {
 std::string Explanation::html() const {
   std::string text = fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{}</title>\n"
-      "<style>{}</style>\n</head>\n<body>\n<h1>{}</h1>\n<p class=\"soft\">{}, {} threads</p>\n",
-      escaped(title), html_style, escaped(title), escaped(device), threads);
+      "<style>{}</style>\n</head>\n<body>\n<h1>{}</h1>\n<p class=\"soft\">{}</p>\n",
+      escaped(title), html_style, escaped(title), escaped(device_text(*this)));
   text += cards(*this) + ops_section(*this) + plan_section(*this) + memory_section(*this);
   text += "<section id=\"picture\"><h2>Picture</h2>\n<div class=\"scroll\">" + svg() + "</div></section>\n";
   text += passes_section(*this) + recorded_section(*this);

@@ -21,7 +21,7 @@ std::string total(const char* name, const std::string& value) {
 
 std::string Explanation::text() const {
   std::string text = title + "\n\n";
-  text += total("device", fmt::format("{}, {} threads", device, threads));
+  text += total("device", device_text(*this));
   text += total("recorded", fmt::format("{} nodes, {} outputs", graph.size(), outputs.size()));
   text += total("plan", fmt::format("{} steps", steps.size()));
   text += total("work", fmt::format("{}, {} of memory traffic", flops_text(flops()), bytes_text(bytes())));

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "support/markup.h"
+#include "support/test_device.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/generate.h"
@@ -61,6 +63,21 @@ TEST(Explain, TellsWhatAPlanComputesAndWhere) {
   EXPECT_EQ(e.flops(), product.flops + group.flops);
   EXPECT_EQ(e.peak_bytes(), plan_memory({y}).peak_bytes());
   EXPECT_EQ(e.input_bytes, 4u * (8 * 4 + 4 * 6));
+}
+
+TEST(Explain, LeastTimesComeFromThePeaksOfTheDevice) {
+  const Tensor x = data({64, 64}).to(test::test_device());
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Tensor product = matmul(cast(x, dtype).detach(), cast(x, dtype).detach());
+    const Explanation e = explain({product});
+    ASSERT_EQ(e.steps.size(), 1u);
+    EXPECT_GT(e.peak_flops, 0);
+    EXPECT_GT(e.peak_bandwidth, 0);
+    EXPECT_DOUBLE_EQ(e.floor_seconds(), std::max(e.flops() / e.peak_flops, e.bytes() / e.peak_bandwidth));
+    EXPECT_THAT(e.text(), HasSubstr("measured here"));
+    EXPECT_THAT(e.text(), HasSubstr(test::test_device().str()));
+    EXPECT_EQ(explain({product}).peak_flops, e.peak_flops) << "measured once";
+  }
 }
 
 TEST(Explain, ListsThePassesAndWhatTheyChanged) {
