@@ -31,6 +31,21 @@ std::vector<std::size_t> counted(std::size_t count) {
 
 }  // namespace
 
+Batch full_batch(std::int64_t rows, std::int64_t length) {
+  const auto count = static_cast<std::size_t>(rows * length);
+  Batch batch;
+  batch.rows = rows;
+  batch.length = length;
+  batch.input_ids.assign(count, 0);
+  batch.labels.assign(count, 0);
+  batch.segments.assign(count, 1);
+  batch.positions.resize(count);
+  for (std::int64_t row = 0; row < rows; ++row)
+    std::iota(batch.positions.begin() + row * length, batch.positions.begin() + (row + 1) * length, 0);
+  batch.target_tokens = rows * (length - 1);
+  return batch;
+}
+
 std::vector<std::int32_t> shifted_labels(const Batch& batch) {
   std::vector<std::int32_t> shifted(batch.labels.size(), ignored_label);
   const auto length = static_cast<std::size_t>(batch.length);

@@ -19,6 +19,9 @@ struct Batch {
   std::int64_t target_tokens = 0;       ///< entries of shifted_labels that are not ignored
 };
 
+/// Rows of one document each, without padding; every token is 0.
+Batch full_batch(std::int64_t rows, std::int64_t length);
+
 /// The token to be predicted at each place: the next one of the same segment where it is learned, else
 /// ignored_label.
 std::vector<std::int32_t> shifted_labels(const Batch& batch);
@@ -70,6 +73,8 @@ class Batches {
   Batches(Dataset dataset, const BatchOptions& options);
 
   std::int64_t batches_per_epoch() const noexcept { return batches_per_epoch_; }
+  /// Whether the dataset says how many rows a batch has.
+  bool rows_are_fixed() const noexcept { return as_it_stands_; }
   const BatchCounts& counts() const noexcept { return counts_; }
   Batch next();
 

@@ -1,32 +1,10 @@
 #include <fmt/format.h>
 
-#include <numeric>
-
 #include "train/train_step.h"
 #include "wick/error.h"
 #include "wick/trainer.h"
 
 namespace wick {
-namespace {
-
-/// Full rows of one document each.
-Batch full_batch(std::int64_t rows, std::int64_t length) {
-  const auto count = static_cast<std::size_t>(rows * length);
-  Batch batch;
-  batch.rows = rows;
-  batch.length = length;
-  batch.input_ids.assign(count, 0);
-  batch.labels.assign(count, 0);
-  batch.segments.assign(count, 1);
-  batch.positions.resize(count);
-  for (std::int64_t row = 0; row < rows; ++row)
-    std::iota(batch.positions.begin() + row * length, batch.positions.begin() + (row + 1) * length, 0);
-  batch.target_tokens = rows * (length - 1);
-  return batch;
-}
-
-}  // namespace
-
 Explanation explain_train_step(Model model, std::optional<LoraAdapter> adapter, const TrainOptions& options,
                                std::int64_t rows, std::int64_t length) {
   if (options.full == adapter.has_value())

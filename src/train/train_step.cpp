@@ -1,5 +1,9 @@
 #include "train/train_step.h"
 
+#include "optimize/decompose_scope.h"
+#include "optimize/pipeline.h"
+#include "plan/plan.h"
+#include "runtime/evaluation.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/grad.h"
@@ -93,6 +97,13 @@ TrainStep::Outcome TrainStep::run(std::span<const BatchTensors> micro_batches, s
 
 TrainStep::Outcome TrainStep::Running::outcome() const {
   return {static_cast<double>(loss.item<float>()), static_cast<double>(norm.item<float>())};
+}
+
+std::uint64_t TrainStep::planned_bytes(std::span<const BatchTensors> micro_batches) {
+  const Update update = record_update(micro_batches, 0, 0, yes_);
+  const Backend& backend = backend_for(model_.device());
+  Graph graph = graph_to_evaluate(update.outputs, History::drop);
+  return make_plan(optimize(std::move(graph), {backend, DecomposeScope::active()}), backend)->peak_bytes();
 }
 
 Explanation TrainStep::explain(std::span<const BatchTensors> micro_batches, double learning_rate) {

@@ -56,6 +56,9 @@ class TrainStep {
   /// away.
   Explanation explain(std::span<const BatchTensors> micro_batches, double learning_rate);
 
+  /// The memory that `run` would plan, in bytes; leaves the parameters likewise.
+  std::uint64_t planned_bytes(std::span<const BatchTensors> micro_batches);
+
   Trainables& trainables() noexcept { return trainables_; }
   AdamW& optimizer() noexcept { return optimizer_; }
 

@@ -16,6 +16,7 @@
 #include "train/metrics.h"
 #include "train/run_state.h"
 #include "train/train_step.h"
+#include "train/what_fits.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 
@@ -75,6 +76,10 @@ std::int64_t planned_steps(const TrainOptions& options, std::int64_t batches_per
       1, static_cast<std::int64_t>(std::ceil(batches / static_cast<double>(options.grad_accumulation))));
 }
 
+TrainStepOptions step_options(const TrainOptions& o) {
+  return {o.adamw, o.max_grad_norm, o.label_smoothing, o.seed, o.gradient_checkpointing};
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -112,9 +117,7 @@ class TrainingRun {
         total_steps_(planned_steps(options, batches_.batches_per_epoch())),
         schedule_(
             {schedule_from_name(options.schedule), options.learning_rate, total_steps_, options.warmup}),
-        step_(model, adapter,
-              {options.adamw, options.max_grad_norm, options.label_smoothing, options.seed,
-               options.gradient_checkpointing}),
+        step_(model, adapter, step_options(options)),
         settings_(decisive_settings(options, total_steps_, model, adapter, data, valid)),
         state_(initial_state()),
         metrics_(options.out / "metrics.csv", state_.step) {
@@ -220,11 +223,25 @@ class TrainingRun {
     begun.started = std::chrono::steady_clock::now();
     begun.data = prepared_ ? *std::exchange(prepared_, std::nullopt) : next_data();
     begun.learning_rate = schedule_.learning_rate(step);
-    if (begun.data.targets > 0)
-      begun.running = step_.submit(begun.data.micro_batches, step * options_.grad_accumulation,
-                                   begun.learning_rate, after && after->running ? &*after->running : nullptr);
+    if (begun.data.targets > 0) begun.running = submit(step, begun, after);
     begun.optimizer_steps = step_.optimizer().steps();
     return begun;
+  }
+
+  TrainStep::Running submit(std::int64_t number, const RunningStep& step, const RunningStep* after) {
+    try {
+      return step_.submit(step.data.micro_batches, number * options_.grad_accumulation, step.learning_rate,
+                          after && after->running ? &*after->running : nullptr);
+    } catch (const MemoryError& e) {
+      const std::vector<BatchTensors>& batches = step.data.micro_batches;
+      const std::string fits = what_would_fit(model_, adapter_, step_options(options_),
+                                              {.rows = batches[0].ids.dim(0),
+                                               .length = batches[0].ids.dim(1),
+                                               .packed = batches[0].segments.defined(),
+                                               .accumulates = batches.size() > 1,
+                                               .rows_are_fixed = batches_.rows_are_fixed()});
+      throw MemoryError(fits.empty() ? e.what() : fmt::format("{}. {}", e.what(), fits));
+    }
   }
 
   /// Whether the step behind the current one may begin before the current one's outcome is known: nobody
