@@ -25,6 +25,19 @@ bool waits_for_each_step() {
   return waits;
 }
 
+constexpr std::uint64_t most_moved_bytes = std::uint64_t{4} << 20;     // of one value
+constexpr std::uint64_t most_staged_bytes = std::uint64_t{256} << 10;  // of all transfers
+
+ReplayChoice choice_for(std::span<const BaseUse> bases) {
+  std::vector<std::uint64_t> movable;
+  std::uint32_t first_result = 0;
+  for (const BaseUse& base : bases) {
+    movable.push_back(base.movable && base.bytes <= most_moved_bytes ? base.bytes : 0);
+    if (!base.is_result) first_result = static_cast<std::uint32_t>(movable.size());
+  }
+  return {std::move(movable), first_result};
+}
+
 class LaunchScope {
  public:
   explicit LaunchScope(const Launch& launch) : previous_(current_launch()) { current_launch() = launch; }
@@ -87,13 +100,7 @@ class CudaProgram::Run final : public RunningProgram {
 };
 
 CudaProgram::CudaProgram(std::span<const Step> steps, std::span<const BaseUse> bases, int device)
-    : steps_(steps), device_(device) {
-  for (const BaseUse& base : bases) {
-    movable_.push_back(base.movable && base.bytes <= most_moved_bytes ? base.bytes : 0);
-    if (!base.is_result) moved_.first_result = static_cast<std::uint32_t>(movable_.size());
-  }
-  moved_.bytes.assign(movable_.size(), 0);
-}
+    : steps_(steps), device_(device), choice_(choice_for(bases)) {}
 
 std::unique_ptr<RunningProgram> CudaProgram::start(std::span<std::byte* const> bases,
                                                    std::span<const Transfer> transfers,
@@ -142,45 +149,24 @@ std::unique_ptr<RunningProgram> CudaProgram::replay(std::span<std::byte* const> 
                                                     cudaStream_t stream) const {
   std::lock_guard lock(mutex_);
   if (!std::exchange(ran_, true)) return nullptr;
-  const auto newest = std::ranges::find_if(replays_.rbegin(), replays_.rend(),
-                                           [&](const auto& r) { return r->is_of(bases); });
-  Replay* replay = newest == replays_.rend() ? nullptr : newest->get();
-  const bool settled = replay && replay->moves_in_vain() && std::ranges::equal(bases, replay->bases());
-  if (!replay || settled) {
-    const MovedBases moved = settled ? none_moved() : moved_for(bases);
-    replay = take_oldest();
-    if (replay)
-      replay->capture(bases, moved, transfers, stream,
-                      [&](std::span<std::byte* const> addresses, Fault* fault) {
-                        launch_steps(addresses, stream, fault);
-                      });
+  const auto chosen = choice_.choose(bases, [&](std::size_t graph) { return replays_[graph]->in_flight(); });
+  if (!chosen) return nullptr;
+  if (chosen->graph == replays_.size()) replays_.push_back(std::make_unique<Replay>(device_));
+  Replay& replay = *replays_[chosen->graph];
+  if (!replay.can_launch(stream)) return nullptr;
+  if (chosen->capture) {
+    try {
+      replay.capture(bases, choice_.moved(chosen->graph), transfers, stream,
+                     [&](std::span<std::byte* const> addresses, Fault* fault) {
+                       launch_steps(addresses, stream, fault);
+                     });
+    } catch (...) {
+      choice_.forget(chosen->graph);
+      throw;
+    }
   }
-  if (!replay || !replay->can_launch(stream)) return nullptr;
-  replay->use(stream);
-  const auto at = std::ranges::find_if(replays_, [&](const auto& r) { return r.get() == replay; });
-  std::rotate(at, at + 1, replays_.end());
-  return std::make_unique<Run>(*this, *replay, replay->launch(bases, transfers));
-}
-
-MovedBases CudaProgram::none_moved() const {
-  return {std::vector<std::uint64_t>(movable_.size(), 0), moved_.first_result};
-}
-
-/// What the next graph moves. Nothing, while there is room for more graphs; then what has changed so far.
-const MovedBases& CudaProgram::moved_for(std::span<std::byte* const> bases) const {
-  if (replays_.size() < most_replays) return moved_;
-  for (const auto& replay : replays_) {
-    const auto known = replay->bases();
-    for (std::size_t b = 0; b < known.size(); ++b)
-      if (known[b] != bases[b]) moved_.bytes[b] = movable_[b];
-  }
-  return moved_;
-}
-
-Replay* CudaProgram::take_oldest() const {
-  if (replays_.size() < most_replays) return replays_.emplace_back(std::make_unique<Replay>(device_)).get();
-  const auto idle = std::ranges::find_if(replays_, [](const auto& r) { return !r->in_flight(); });
-  return idle == replays_.end() ? nullptr : idle->get();
+  replay.use(stream);
+  return std::make_unique<Run>(*this, replay, replay.launch(bases, transfers));
 }
 
 void CudaProgram::check_fault(const Fault& fault) {

@@ -80,10 +80,9 @@ std::vector<std::byte*> Replay::fixed_addresses(std::span<std::byte* const> base
 
 void Replay::capture(std::span<std::byte* const> bases, MovedBases moved, std::span<const Transfer> transfers,
                      cudaStream_t stream, const Steps& steps) {
-  bases_.clear();  // of nothing, should this fail
   stream_ = stream;
   moved_ = std::move(moved);
-  launched_ = launches_alike_ = 0;
+  launched_ = 0;
   make_room(transfers.size(), staged(transfers));
   const std::vector<std::byte*> addresses = fixed_addresses(bases);
   check(cudaMemsetAsync(state(), 0, sizeof(ReplayState), stream), "clearing memory");
@@ -118,14 +117,6 @@ void Replay::capture(std::span<std::byte* const> bases, MovedBases moved, std::s
   if (!graph_) status = cudaGraphInstantiate(&graph_, graph, 0);
   cudaGraphDestroy(graph);
   check(status, "instantiating a graph");
-  bases_.assign(bases.begin(), bases.end());
-}
-
-bool Replay::is_of(std::span<std::byte* const> bases) const {
-  if (bases_.size() != bases.size()) return false;
-  for (std::size_t b = 0; b < bases.size(); ++b)
-    if (bases[b] != bases_[b] && moved_.bytes[b] == 0) return false;
-  return true;
 }
 
 unsigned int Replay::launch(std::span<std::byte* const> bases, std::span<const Transfer> transfers) {
@@ -142,9 +133,6 @@ unsigned int Replay::launch(std::span<std::byte* const> bases, std::span<const T
     const bool is_read = b < moved_.first_result;
     *move++ = {is_read ? bases[b] : places_[b], is_read ? places_[b] : bases[b], moved_.bytes[b]};
   }
-  const bool moves_values = moves_ > transfers.size();
-  launches_alike_ = moves_values && std::ranges::equal(bases, bases_) ? launches_alike_ + 1 : 0;
-  bases_.assign(bases.begin(), bases.end());
   check(cudaGraphLaunch(graph_, stream_), "launching a graph");
   ++in_flight_;
   return launched_++;

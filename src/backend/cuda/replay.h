@@ -5,18 +5,12 @@
 #include <span>
 #include <vector>
 
+#include "backend/cuda/replay_choice.h"
 #include "backend/cuda/replay_kernels.h"
 #include "backend/step.h"
 #include "core/storage.h"
 
 namespace wick::cuda {
-
-/// The bases of a plan's addresses that a graph finds elsewhere each time: `bytes[b]` of base b are moved to
-/// or from a fixed place. 0: the graph is of that base's address alone.
-struct MovedBases {
-  std::vector<std::uint64_t> bytes;
-  std::uint32_t first_result = 0;  ///< bases from here on are written, those before are read
-};
 
 /// A plan's steps as a CUDA graph. It is of the addresses that it was captured with, but for those that are
 /// moved. Its launches in flight are on one stream. Guarded by its owner, but for `over`.
@@ -34,14 +28,6 @@ class Replay {
   /// each launch makes.
   void capture(std::span<std::byte* const> bases, MovedBases moved, std::span<const Transfer> transfers,
                cudaStream_t stream, const Steps& steps);
-  /// Whether it computes what a plan computes at these addresses.
-  bool is_of(std::span<std::byte* const> bases) const;
-  /// The addresses that it was captured with or launched with last.
-  std::span<std::byte* const> bases() const { return bases_; }
-  /// Whether it moves values that lie, launch after launch, where they lay before: another graph, of these
-  /// addresses, would save the moves.
-  bool moves_in_vain() const { return launches_alike_ >= 16; }
-
   bool can_launch(cudaStream_t stream) const {
     return in_flight_ == 0 || (stream == stream_ && in_flight_ < replay_depth);
   }
@@ -67,7 +53,6 @@ class Replay {
   const int device_;
   cudaStream_t stream_ = nullptr;
   cudaGraphExec_t graph_ = nullptr;
-  std::vector<std::byte*> bases_;
   MovedBases moved_;
   std::shared_ptr<Storage> memory_;  // the state, then the fixed places
   std::vector<std::byte*> places_;   // of the moved bases
@@ -81,7 +66,6 @@ class Replay {
   std::uint64_t staged_bytes_ = 0;  // a launch
 
   unsigned int launched_ = 0;
-  unsigned int launches_alike_ = 0;  // that moved values between the same addresses, one after the other
   unsigned int in_flight_ = 0;
 };
 
