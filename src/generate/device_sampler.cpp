@@ -14,9 +14,12 @@ namespace {
 Tensor column(const Tensor& x, std::int64_t index) { return slice(x, 1, index, index + 1); }
 Tensor last(const Tensor& x) { return column(x, x.dim(1) - 1); }
 
-Choice choice(const Tensor& logits, const Tensor& id, const Tensor& probability) {
-  const Tensor logit = take_along_axis(logits, id, 1);
-  return {id, concat({cast(id, DType::f64), probability, cast(logit, DType::f64)}, 1)};
+Tensor logit_of(const Tensor& logits, const Tensor& id) {
+  return cast(take_along_axis(logits, id, 1), DType::f64);
+}
+
+Choice choice(const Tensor& id, const Tensor& probability, const Tensor& logit) {
+  return {id, concat({cast(id, DType::f64), probability, logit}, 1)};
 }
 
 /// Weights in descending order without those behind the first that bring their sum to `share` of the whole.
@@ -76,20 +79,23 @@ Choice DeviceSampler::draw(const Tensor& logits, const Tensor& scores) {
   const double share = std::min(CounterRandom(options_.seed).unit(draws_++), 1 - 0x1p-40);
   const Tensor reached = greater(sums, total * Tensor::scalar(share));
   const Tensor place = argmax(logical_and(greater(weights, 0), reached), 1, true);
-  return choice(logits, limits_sum ? take_along_axis(order, place, 1) : place,
-                take_along_axis(weights, place, 1) / total);
+  const Tensor id = limits_sum ? take_along_axis(order, place, 1) : place;
+  return choice(id, take_along_axis(weights, place, 1) / total, logit_of(logits, id));
+}
+
+/// The probability is that of the model's own logits. Where nothing is penalised the highest of them is the
+/// chosen one's.
+Choice DeviceSampler::likeliest(const Tensor& logits, const Tensor& scores) const {
+  const Tensor id = argmax(scores, 1, true);
+  const Tensor logit = logit_of(logits, id);
+  const Tensor highest = seen_.defined() ? cast(max(logits, {1}, true), DType::f64) : logit;
+  const Tensor total = sum(exp(cast(logits, DType::f64) - highest), {1}, true);
+  return choice(id, exp(logit - highest) / total, logit);
 }
 
 Choice DeviceSampler::choose(const Tensor& logits) {
   const Tensor scores = seen_.defined() ? penalized(logits) : logits;
-  Choice chosen;
-  if (options_.temperature == 0) {
-    const Tensor id = argmax(scores, 1, true);
-    const Tensor wide = cast(logits, DType::f64);
-    chosen = choice(logits, id, exp(take_along_axis(wide, id, 1) - logsumexp(wide, {1}, true)));
-  } else {
-    chosen = draw(logits, scores);
-  }
+  Choice chosen = options_.temperature == 0 ? likeliest(logits, scores) : draw(logits, scores);
   if (seen_.defined()) seen_ = scatter(seen_, chosen.id, ones({1, 1}, DType::bool_), 1);
   return chosen;
 }

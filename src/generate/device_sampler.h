@@ -37,6 +37,7 @@ class DeviceSampler {
 
  private:
   Tensor penalized(const Tensor& logits) const;
+  Choice likeliest(const Tensor& logits, const Tensor& scores) const;
   Choice draw(const Tensor& logits, const Tensor& scores);
 
   SamplingOptions options_;

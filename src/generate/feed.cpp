@@ -40,8 +40,11 @@ Explanation explain_forward(const Model& model, const LoraAdapter* adapter, std:
   const Tensor ids = Tensor::from(std::vector<std::int32_t>(static_cast<std::size_t>(rows * length), 0),
                                   Shape{rows, length});
   const Tensor logits = record_feed(model, adapter, cache, ids);
-  DeviceSampler likeliest({.temperature = 0}, {}, logits.dim(1));
-  std::vector<Tensor> outputs{logits, likeliest.choose(logits).numbers};
+  std::vector<Tensor> outputs{logits};
+  if (model.device() == cpu)
+    outputs.push_back(argmax(logits, 1, true));
+  else
+    outputs.push_back(DeviceSampler({.temperature = 0}, {}, logits.dim(1)).choose(logits).numbers);
   append_tensors(cache, outputs);
   Explanation result = explain(outputs, History::drop);
   result.title = fmt::format("generation step: {} x {} tokens behind {}, {} weights", rows, length, cached,

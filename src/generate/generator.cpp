@@ -40,16 +40,10 @@ void check_prompt(const ModelConfig& config, const std::vector<std::int32_t>& id
                                     ids.size(), config.max_position_embeddings));
 }
 
-/// On a GPU logits stay where they are. On the host its own sampler is the faster one, and a drawn token is
-/// known there first; but the likeliest one costs the step little.
-bool prefers_device(const SamplingOptions& sampling, Device device) {
-  return device != cpu || (sampling.temperature == 0 && sampling.repetition_penalty == 1);
-}
-
 /// A step that was submitted.
 struct Fed {
   Tensor logits;  ///< f32 [1, vocabulary]
-  Choice choice;  ///< of nothing where the host chooses
+  Choice choice;  ///< without numbers where the host's sampler gives them, of nothing where it chooses
 };
 
 /// A model with a cache that holds what was fed so far, and the choice of what comes next.
@@ -57,11 +51,13 @@ class Session {
  public:
   Session(const Model& model, const LoraAdapter* adapter, const std::vector<std::int32_t>& prompt,
           const SamplingOptions& sampling, std::int64_t capacity)
-      : model_(model), adapter_(adapter), cache_(model.make_cache(1, capacity)), host_(sampling) {
-    if (prefers_device(sampling, model.device()))
-      device_.emplace(sampling, prompt, model.config().vocab_size);
-    else
-      history_ = prompt;
+      : model_(model),
+        adapter_(adapter),
+        cache_(model.make_cache(1, capacity)),
+        likeliest_(sampling.temperature == 0 && sampling.repetition_penalty == 1),
+        host_(sampling),
+        history_(prompt) {
+    if (model.device() != cpu) device_.emplace(sampling, prompt, model.config().vocab_size);
   }
 
   /// Submits ids [1, length], the last `padding` of which are none.
@@ -72,6 +68,9 @@ class Session {
       fed.choice = device_->choose(fed.logits);
       outputs.insert(outputs.end(), {fed.choice.id, fed.choice.numbers});
       if (device_->seen().defined()) outputs.push_back(device_->seen());
+    } else if (likeliest_) {
+      fed.choice.id = argmax(fed.logits, 1, true);
+      outputs.push_back(fed.choice.id);
     }
     append_tensors(cache_, outputs);
     eval_async(outputs, History::drop);
@@ -87,7 +86,7 @@ class Session {
   }
 
   /// Whether the step behind another may be fed the token before anybody here has seen it.
-  bool chooses_on_device() const { return device_.has_value(); }
+  bool may_run_ahead() const { return device_ || likeliest_; }
 
   /// Waits for the token that comes behind a step. Once for each step, in their order.
   SampledToken token_after(const Fed& fed) {
@@ -110,8 +109,9 @@ class Session {
   const Model& model_;
   const LoraAdapter* adapter_;
   KvCache cache_;
-  std::optional<DeviceSampler> device_;
-  Sampler host_;
+  bool likeliest_;                       // of the model's own logits: every token
+  std::optional<DeviceSampler> device_;  // on a GPU: logits stay there
+  Sampler host_;                         // on the host it is faster than ops
   std::vector<std::int32_t> history_;
   std::vector<float> logits_ = std::vector<float>(static_cast<std::size_t>(model_.config().vocab_size));
 };
@@ -141,9 +141,9 @@ Generation generate(const Model& model, const Tokenizer& tokenizer,
            std::find(configured.begin(), configured.end(), id) != configured.end();
   };
 
-  // Where the device chooses, a step is submitted before the token that it begins with was looked at, and
-  // dropped when that one ends the text. A token that the host draws is known here first; its text is made
-  // while the step after it runs.
+  // What a GPU chooses, and the likeliest token, the device knows first: then a step is submitted before the
+  // token that it begins with was looked at, and dropped when that one ends the text. What the host draws is
+  // known here first; its text is made while the step after it runs.
   const Clock::time_point start = Clock::now();
   Clock::time_point decode_start;
   Session session(model, adapter, prompt_ids, options.sampling,
@@ -152,14 +152,14 @@ Generation generate(const Model& model, const Tokenizer& tokenizer,
   while (result.finish_reason.empty()) {
     const bool may_go_on = static_cast<std::int64_t>(result.ids.size()) + 1 < most;
     std::optional<Fed> next;
-    if (session.chooses_on_device() && may_go_on) next = session.feed(step->choice.id);
+    if (session.may_run_ahead() && may_go_on) next = session.feed(step->choice.id);
     const SampledToken chosen = session.token_after(*step);
     if (result.ids.empty()) {
       result.prompt_seconds = seconds_since(start);
       decode_start = Clock::now();
     }
     const bool is_eos = is_end(chosen.id);
-    if (!session.chooses_on_device() && may_go_on && !is_eos)
+    if (!session.may_run_ahead() && may_go_on && !is_eos)
       next = session.feed(Tensor::from(std::vector<std::int32_t>{chosen.id}, {1, 1}));
     step = std::move(next);
     result.ids.push_back(chosen.id);
