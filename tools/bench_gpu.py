@@ -64,9 +64,12 @@ def memory_text(memory):
 def main():
     args = arguments()
     program = args.programs / "gpu_bench"
-    names = [name for name in runs.list_cases(program) if re.search(args.only, runs.key_of(program, name))]
+    every = runs.list_cases(program)
+    if not every:
+        raise SystemExit("There is no GPU to measure; `wick devices` says why.")
+    names = [name for name in every if re.search(args.only, runs.key_of(program, name))]
     if not names:
-        raise SystemExit(f"No benchmark matches {args.only!r}, or there is no GPU (`wick devices` says why).")
+        raise SystemExit(f"No benchmark of a GPU matches {args.only!r}.")
     repetitions, seconds = (1, 0.01) if args.quick else (3, 0.2)
     results = {"machine": machine.describe(ROOT), "peers": [], "absent": [], "left_out": [], "cases": {}, "memory": {}}
     torch = None
