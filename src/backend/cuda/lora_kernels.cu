@@ -3,12 +3,24 @@
 #include "backend/cuda/check.h"
 #include "backend/cuda/cluster.cuh"
 #include "backend/cuda/gpu.h"
-#include "backend/cuda/hopper/lora_kernels.h"
 #include "backend/cuda/lora_kernels.h"
-#include "backend/cuda/lora_numbers.cuh"
+#include "backend/cuda/tensor_core.cuh"
 
 namespace wick::cuda {
 namespace {
+
+/// f32 numbers as the sum of two bf16 ones, so that products with bf16 numbers are nearly those of f32.
+struct SplitPair {
+  std::uint32_t high;
+  std::uint32_t low;
+  __device__ SplitPair(float first, float second) : high(pack<Bf16>(first, second)) {
+    low = pack<Bf16>(first - __uint_as_float(high << 16), second - __uint_as_float(high & 0xffff0000u));
+  }
+};
+
+__device__ inline bool is_aligned(const void* address) {
+  return reinterpret_cast<std::uintptr_t>(address) % 16 == 0;
+}
 
 /// Eight elements, zeros when not `inside`; at any address where that is not known to be `aligned`.
 __device__ inline uint4 load_eight(const Bf16* from, bool inside, bool aligned) {
@@ -308,7 +320,6 @@ void launch_project(const LoraProjection& p, cudaStream_t stream) {
 }  // namespace
 
 void launch_lora_projection(const LoraProjection& p, cudaStream_t stream) {
-  if (hopper::takes_lora_projection(p)) return hopper::launch_lora_projection(p, stream);
   const bool many = p.rows > 1024;  // then blocks of more rows, which read a less often, are enough
   if (p.rank <= 8)
     many ? launch_project<1, 2>(p, stream) : launch_project<1, 1>(p, stream);
@@ -352,7 +363,6 @@ struct GradientSplits {
 std::int64_t lora_gradient_parts(const LoraGradient& p) { return GradientSplits(p).parts; }
 
 void launch_lora_gradient(const LoraGradient& p, cudaStream_t stream) {
-  if (compute_capability() == 90) return hopper::launch_lora_gradient(p, stream);
   const GradientSplits splits(p);
   const std::int64_t blocks = (p.columns + gradient_columns - 1) / gradient_columns;
   constexpr int floats = 16 * (gradient_warps * (gradient_columns + 1) + gradient_columns);
