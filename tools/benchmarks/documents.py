@@ -26,6 +26,7 @@ def write(path, results, rows, peers):
                  f"{settings['repetitions']} repetitions.\n")
     text = replace_section(text, "machine", described, path)
     text = replace_section(text, "targets", target_table(rows), path)
-    text = replace_section(text, "cases", tables.markdown(tables.CASE_HEADER, tables.case_lines(results["cases"])), path)
+    cases = results["cases"]
+    text = replace_section(text, "cases", tables.markdown(tables.case_header(cases), tables.case_lines(cases)), path)
     text = replace_section(text, "peers", peers_table.markdown(peers), path)
     path.write_text(text, encoding="utf-8")

@@ -5,6 +5,10 @@ from benchmarks.runs import natural
 from benchmarks.targets import format_time
 
 
+def factor(ratio):
+    return f"{ratio:.2g}x" if ratio < 10 else f"{ratio:.0f}x"
+
+
 def lines_of(peers):
     names = [peer["name"] for peer in peers["peers"]]
     lines = []
@@ -14,7 +18,7 @@ def lines_of(peers):
         cells = [format_time(ours) if ours else ""]
         for name in names:
             time = times.get(name)
-            cells.append(f"{format_time(time)} ({time / ours:.2g}x)" if time and ours else "")
+            cells.append(f"{format_time(time)} ({factor(time / ours)})" if time and ours else "")
         lines.append([case, *cells])
     return ["case", "wick", *names], lines
 

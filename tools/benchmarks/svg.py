@@ -2,7 +2,7 @@
 
 from html import escape
 
-COLOURS = ("#2f6fde", "#c8862a", "#3f9b6c", "#a05195")
+COLOURS = ("#2f6fde", "#c8862a", "#3f9b6c", "#a05195", "#6b7785")
 FONT = 'font-family="system-ui, sans-serif"'
 ROW = 17  # height of a bar and its gap
 LABEL_CHARACTER = 6.6

@@ -6,6 +6,12 @@ from benchmarks.targets import format_time
 MODES = ("lazy", "compiled", "eager", "async")
 
 
+def modes_of(cases):
+    """Those that were run."""
+    variants = {split_variant(key)[1] for key in cases}
+    return tuple(mode for mode in MODES if mode in variants)
+
+
 def aligned(header, lines):
     widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
     rule = ["-" * width for width in widths]
@@ -28,13 +34,13 @@ def by_case(cases):
 
 
 def case_lines(cases):
-    lines = []
+    lines, names = [], modes_of(cases)
     for case, variants in by_case(cases).items():
-        modes = [format_time(variants[mode]["median_ns"]) if mode in variants else "" for mode in MODES]
+        modes = [format_time(variants[mode]["median_ns"]) if mode in variants else "" for mode in names]
         if "cold" in variants or "warm" in variants:
             case += " (cold, warm)"
             modes = [format_time(variants[name]["median_ns"]) for name in ("cold", "warm") if name in variants]
-            modes += [""] * (len(MODES) - len(modes))
+            modes += [""] * (len(names) - len(modes))
         first = variants.get("lazy") or next(iter(variants.values()))
         floor = variants["floor"]["median_ns"] if "floor" in variants else None
         share = f"{floor / first['median_ns']:.0%}" if floor and "lazy" in variants else ""
@@ -45,12 +51,15 @@ def case_lines(cases):
     return lines
 
 
-CASE_HEADER = ["case", *MODES, "floor", "floor/lazy", "spread", "peak memory"]
 TARGET_HEADER = ["what", "measured", "floor", "share", "target", "verdict"]
 
 
+def case_header(cases):
+    return ["case", *modes_of(cases), "floor", "floor/lazy", "spread", "peak memory"]
+
+
 def cases_text(cases):
-    return aligned(CASE_HEADER, case_lines(cases))
+    return aligned(case_header(cases), case_lines(cases))
 
 
 def target_lines(rows):

@@ -79,7 +79,7 @@ bool supports(const KernelRequest& request) {
   const DType dtype = request.output.dtype;
   const Shape& q = request.output.shape();
   const Shape& cache = request.inputs[In::k_cache].shape();
-  return compute_capability() >= 90 && (dtype == DType::bf16 || dtype == DType::f16) && q.elements() > 0 &&
+  return runs_code_for_90() && (dtype == DType::bf16 || dtype == DType::f16) && q.elements() > 0 &&
          cache.elements() > 0 && cache[2] * cache[3] <= std::numeric_limits<int>::max() && q[3] % 8 == 0 &&
          q[3] <= most_decode_d && q[1] / cache[1] <= most_decode_rows;
 }

@@ -59,6 +59,8 @@ int compute_capability() {
   return cached(values, capability_of);
 }
 
+bool runs_code_for_90() { return WICK_CUDA_CODE_FOR_90 && compute_capability() == 90; }
+
 int multiprocessors() {
   static std::array<std::atomic<int>, most_gpus> values{};
   return cached(values, [](int device) { return attribute(cudaDevAttrMultiProcessorCount, device); });

@@ -24,6 +24,9 @@ class GpuScope {
 
 /// Compute capability, e.g. 90, number of multiprocessors and name of the current GPU.
 int compute_capability();
+/// Whether kernels run as compiled for compute capability 9.0, with clusters and dependent launches: a GPU of
+/// another one, or a build without that code, runs what was compiled for an older one.
+bool runs_code_for_90();
 int multiprocessors();
 std::string gpu_name();
 

@@ -300,7 +300,7 @@ __global__ void sum_splits(const float* partial, float* out, std::int64_t count,
 /// Blocks of a cluster that share work of `units`, each of which is enough for a block, for a grid of about
 /// `enough` blocks where there would be `blocks` of them.
 int cluster_for(std::int64_t blocks, std::int64_t enough, std::int64_t units) {
-  if (compute_capability() < 90) return 1;
+  if (!runs_code_for_90()) return 1;
   int cluster = 1;
   while (cluster < most_cluster_blocks && blocks * cluster < enough && cluster < units) cluster *= 2;
   return cluster;

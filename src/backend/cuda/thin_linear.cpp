@@ -75,7 +75,7 @@ bool supports(const KernelRequest& request) {
   const DType dtype = request.output.dtype;
   const Shape& x = request.inputs[0].shape();
   const std::int64_t rows = x.without(-1).elements();
-  if (compute_capability() < 90 || attrs.parts > ThinLinearProblem::most_parts) return false;
+  if (!runs_code_for_90() || attrs.parts > ThinLinearProblem::most_parts) return false;
   if (dtype != DType::bf16 && dtype != DType::f16) return false;
   if (rows < 1 || rows > ThinLinearProblem::most_rows || x.dim(-1) < 1) return false;
   if (request.output.shape().elements() > std::numeric_limits<int>::max()) return false;
