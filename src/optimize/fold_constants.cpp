@@ -83,7 +83,8 @@ Graph fold_constants(const Graph& graph, const PassContext&) {
       leaf.spec = node.spec;
       leaf.where = node.where;
       leaf.leaf = static_cast<std::uint32_t>(out.result().leaves.size());
-      out.result().leaves.push_back({node.spec.dtype, Layout::contiguous(node.spec.shape), false, false, false, value});
+      out.result().leaves.push_back(
+          {node.spec.dtype, Layout::contiguous(node.spec.shape), false, false, false, value});
       out.map(i, out.append(std::move(leaf)));
     } else {
       out.map(i, out.append(out.mapped_copy(i)));

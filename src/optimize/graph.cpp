@@ -57,7 +57,8 @@ Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
       Layout layout = node.value()->layout;
       layout.offset = 0;
       const bool is_weight = !donated[i] && node.value()->storage->is_weight();
-      graph.leaves.push_back({node.dtype(), layout, donated[i] != 0, is_weight, !(node.device() == graph.device), nullptr});
+      graph.leaves.push_back(
+          {node.dtype(), layout, donated[i] != 0, is_weight, !(node.device() == graph.device), nullptr});
     } else {
       out.op = node.op();
       out.attrs = node.attrs();
