@@ -21,9 +21,9 @@ struct CompiledOptions {
 /// computations that cost no more than recording them does. What `jax.jit` and MLX's `compile` do.
 ///
 /// The function must depend on its inputs alone. Whatever else it reads when it is recorded (tensors that it
-/// captures, numbers of the host, keys of random numbers) stays as it was then, and captured tensors are
-/// held. It must not evaluate or read what it computes from its inputs. Gradients are taken inside it, not
-/// through it: its outputs are data.
+/// captures, numbers of the host, keys of random numbers) stays as it was then, also a number that it reads
+/// from its inputs or from what it computes of them; captured tensors are held. It must not evaluate what its
+/// outputs are made of. Gradients are taken inside it, not through it: its outputs are data.
 ///
 /// Copies share what was recorded. Thread-safe, where the function is.
 class Compiled {
@@ -33,8 +33,9 @@ class Compiled {
   explicit Compiled(Function function, CompiledOptions options = {});
 
   /// The function's outputs for `inputs`, evaluated on the calling thread as by `eval`. Evaluates inputs that
-  /// are not. Throws what the function and `eval` throw; ArgumentError when the function reads what it
-  /// computes, or gives an empty tensor or none; DeviceError when its outputs are on several devices.
+  /// are not. Throws what the function and `eval` throw; ArgumentError when the function has
+  /// evaluated what outputs and inputs have between them, or gives an empty tensor or none; DeviceError when
+  /// its outputs are on several devices.
   std::vector<Tensor> operator()(std::vector<Tensor> inputs) const;
   /// The same as by `eval_async`: returns at once, with outputs that can be used at once.
   std::vector<Tensor> submit(std::vector<Tensor> inputs, const Stream& stream = Stream::current()) const;

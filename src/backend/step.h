@@ -90,7 +90,7 @@ class RunningProgram {
 class Program {
  public:
   virtual ~Program() = default;
-  /// Makes the transfers, then runs all steps. `bases` as for Plan::run. Runs that one thread starts take
+  /// Makes the transfers, then runs all steps. `bases` as for Plan::start. Runs that one thread starts take
   /// place one after the other. Null when the run is over already, as it is with watchers: then steps run one
   /// by one, each waited for. Throws as RunningProgram::wait does.
   virtual std::unique_ptr<RunningProgram> start(std::span<std::byte* const> bases,

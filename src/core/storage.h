@@ -103,6 +103,7 @@ class AnnouncedReleases {
   /// after it is gone, for then a reader's would be.
   template <typename F>
   void withdraw(const F& drop) noexcept {
+    if (storages_.empty()) return drop();  // touches nothing that all threads share
     Storage::releases_under_way_.fetch_add(1, std::memory_order_acq_rel);
     for (Storage* storage : storages_) storage->releasing_.fetch_sub(1, std::memory_order_release);
     storages_.clear();

@@ -111,13 +111,12 @@ std::unique_ptr<RunningProgram> BoundPlan::run(std::span<std::byte* const> bases
   return plan_->start(bases, leaves, {watchers.data(), watchers.size()});
 }
 
-Value BoundPlan::value_of(std::size_t output, const std::shared_ptr<Completion>& completion) {
-  completion_ = completion;
+Value BoundPlan::value_of(std::size_t output) const {
   const auto& [base, layout] = plan_->outputs[output];
   const std::size_t number = base - std::size_t{1};
-  if (!plan_->is_leaf_base(base)) return {results_[base - plan_->result_base(0)], layout, completion};
-  if (number >= leaves_.size()) return {plan_->graph.leaves[number].constant, layout, completion};
-  Value value{leaves_[number]->storage, layout, completion};
+  if (!plan_->is_leaf_base(base)) return {results_[base - plan_->result_base(0)], layout, completion_};
+  if (number >= leaves_.size()) return {plan_->graph.leaves[number].constant, layout, completion_};
+  Value value{leaves_[number]->storage, layout, completion_};
   value.layout.offset += leaves_[number]->layout.offset;
   return value;
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "graph/node.h"
@@ -39,8 +40,11 @@ class BoundPlan {
   bool wait_briefly();
   /// Waits for the plan's end. Throws its error, or that of what it was started behind.
   void finish();
-  /// The value of an output; `completion` is null when the data is there.
-  Value value_of(std::size_t output, const std::shared_ptr<Completion>& completion);
+  /// Says what completes when the data is there, for values that are published before; null (as it is at
+  /// first): it is there.
+  void complete_with(std::shared_ptr<Completion> completion) { completion_ = std::move(completion); }
+  /// The value of an output.
+  Value value_of(std::size_t output) const;
 
  private:
   std::unique_ptr<RunningProgram> run(std::span<std::byte* const> bases) const;

@@ -189,12 +189,12 @@ struct Compiled::Bound {
     plan->allocate();
   }
 
-  std::vector<Tensor> outputs(const std::shared_ptr<Completion>& completion) {
+  std::vector<Tensor> outputs() const {
     std::vector<Tensor> tensors;
     tensors.reserve(recording->outputs.size());
     for (std::size_t i = 0; i < recording->outputs.size(); ++i)
       tensors.emplace_back(
-          Node::make_data(plan->value_of(i, completion), recording->outputs[i].dtype, recording->device));
+          Node::make_data(plan->value_of(i), recording->outputs[i].dtype, recording->device));
     return tensors;
   }
 
@@ -211,7 +211,8 @@ class Compiled::BoundWork final : public PlanWork {
   }
   std::uint64_t bytes() const { return bound_->plan->result_bytes(); }
   std::vector<Tensor> publish(const std::shared_ptr<Completion>& completion) {
-    std::vector<Tensor> outputs = bound_->outputs(completion);
+    bound_->plan->complete_with(completion);
+    std::vector<Tensor> outputs = bound_->outputs();
     // What this work holds goes with it, so that a later call may take the memory meanwhile.
     for (const auto& result : bound_->plan->results()) announced_.announce(*result);
     const Recording& recording = *bound_->recording;
@@ -244,7 +245,7 @@ std::vector<Tensor> Compiled::operator()(std::vector<Tensor> inputs) const {
   Bound bound(*state_, std::move(inputs));
   bound.plan->start();
   bound.plan->finish();
-  return bound.outputs(nullptr);
+  return bound.outputs();
 }
 
 std::vector<Tensor> Compiled::submit(std::vector<Tensor> inputs, const Stream& stream) const {

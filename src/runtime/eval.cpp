@@ -92,10 +92,10 @@ void evaluate_for_reading(const Tensor& tensor) {
 
 struct EvaluationWork final : PlanWork {
   explicit EvaluationWork(std::vector<std::shared_ptr<Completion>> earlier) : awaited(std::move(earlier)) {}
-  bool can_start_behind(const Work& running) const override {
+  bool can_start_behind(Work& running) override {
     return awaited.empty() && PlanWork::can_start_behind(running);
   }
-  void start(const Work* running) override {
+  void start(Work* running) override {
     for (const auto& completion : awaited) completion->wait();
     PlanWork::start(running);
   }

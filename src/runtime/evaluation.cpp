@@ -1,10 +1,5 @@
 #include "runtime/evaluation.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <exception>
-#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -13,11 +8,7 @@
 #include "core/trace.h"
 #include "optimize/decompose_scope.h"
 #include "optimize/pipeline.h"
-#include "runtime/arena_pool.h"
-#include "runtime/memory.h"
-#include "runtime/numeric_check.h"
 #include "runtime/plan_cache.h"
-#include "runtime/profile_watcher.h"
 #include "wick/device.h"
 #include "wick/error.h"
 #include "wick/numerics.h"
@@ -124,8 +115,9 @@ BoundEvaluation::~BoundEvaluation() {
 }
 
 void BoundEvaluation::publish(const std::shared_ptr<Completion>& completion) {
+  bound_->complete_with(completion);
   for (std::size_t i = 0; i < outputs_.size(); ++i)
-    outputs_[i].node()->publish(std::make_unique<Value>(bound_->value_of(i, completion)));
+    outputs_[i].node()->publish(std::make_unique<Value>(bound_->value_of(i)));
 }
 
 void BoundEvaluation::release_outputs() {

@@ -23,7 +23,7 @@ struct NumericRange {
 /// first step whose result holds NaN or infinity although its operands do not.
 class NumericWatcher final : public StepWatcher {
  public:
-  /// `bases` as for Plan::run. Throws NumericError when a leaf is NaN already.
+  /// `bases` as for Plan::start. Throws NumericError when a leaf is NaN already.
   NumericWatcher(const Plan& plan, std::span<std::byte* const> bases);
 
   void begin_step(std::size_t) override {}

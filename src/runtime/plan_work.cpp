@@ -2,13 +2,13 @@
 
 namespace wick {
 
-bool PlanWork::can_start_behind(const Work& running) const {
-  const auto* before = dynamic_cast<const PlanWork*>(&running);
+bool PlanWork::can_start_behind(Work& running) {
+  auto* before = dynamic_cast<PlanWork*>(&running);
   return bound() && before && before->bound() && bound()->can_start_behind(*before->bound());
 }
 
-void PlanWork::start(const Work* running) {
-  if (bound()) bound()->start(running ? static_cast<const PlanWork*>(running)->bound() : nullptr);
+void PlanWork::start(Work* running) {
+  if (bound()) bound()->start(running ? static_cast<PlanWork*>(running)->bound() : nullptr);
 }
 
 bool PlanWork::wait_briefly() { return !bound() || bound()->wait_briefly(); }

@@ -112,7 +112,7 @@ void StreamQueue::help(const Completion& target) {
   if (left) wake();
 }
 
-void StreamQueue::Job::start(const Work* running) noexcept {
+void StreamQueue::Job::start(Work* running) noexcept {
   try {
     work->start(running);
   } catch (...) {

@@ -21,9 +21,9 @@ class Work {
  public:
   virtual ~Work() = default;
   /// Whether it can be started while `running`, which was started and is not over, goes on.
-  virtual bool can_start_behind(const Work& running) const = 0;
+  virtual bool can_start_behind(Work& running) = 0;
   /// Does the work, or starts what then goes on by itself; behind `running`, if that is not null.
-  virtual void start(const Work* running) = 0;
+  virtual void start(Work* running) = 0;
   /// Waits some microseconds; whether what was started is over.
   virtual bool wait_briefly() = 0;
   /// Waits for the end of what was started.
@@ -81,7 +81,7 @@ class StreamQueue final : public WorkSource, public std::enable_shared_from_this
     std::size_t bytes = 0;
     std::exception_ptr error{};  // of its start
 
-    void start(const Work* running) noexcept;
+    void start(Work* running) noexcept;
     void finish() noexcept;
   };
   enum class Ahead : std::uint8_t { none, one };

@@ -49,8 +49,8 @@ class Log {
 struct DeviceWork final : Work {
   DeviceWork(Log& log_, std::string name_) : log(log_), name(std::move(name_)) {}
 
-  bool can_start_behind(const Work&) const override { return follows; }
-  void start(const Work* running) override {
+  bool can_start_behind(Work&) override { return follows; }
+  void start(Work* running) override {
     const auto* before = static_cast<const DeviceWork*>(running);
     log.add(before ? name + " starts behind " + before->name : name + " starts");
     if (fails_to_start) throw Error(name + " cannot start");

@@ -34,8 +34,8 @@ class Gate {
     struct Hold final : Work {
       Hold(std::promise<void>& begun, std::shared_future<void> registered)
           : begun_(begun), registered_(std::move(registered)) {}
-      bool can_start_behind(const Work&) const override { return false; }
-      void start(const Work*) override {
+      bool can_start_behind(Work&) override { return false; }
+      void start(Work*) override {
         begun_.set_value();
         registered_.wait();
       }

@@ -6,7 +6,7 @@
 
 namespace wick::cuda {
 
-/// Where a kernel tells of bad data: pinned host memory that the device writes. The first fault stays.
+/// Where a kernel tells of bad data, in memory that the device writes. The first fault stays.
 struct Fault {
   unsigned int step = 0;  ///< of the plan, plus 1; 0: none
   long long index = 0;    ///< the one that is out of range

@@ -5,7 +5,6 @@
 #include "backend/cuda/matmul.h"
 #include "backend/cuda/matmul_kernels.h"
 #include "ops/attributes.h"
-#include "wick/device.h"
 
 namespace wick::cuda {
 namespace {
@@ -26,17 +25,10 @@ MatmulProblem problem_of(const KernelRequest& request) {
 }
 
 LtProblem library_problem(const MatmulProblem& problem, DType dtype, const LinearEpilogueAttrs& epilogue) {
-  LtProblem p;
-  p.m = problem.m;
-  p.n = problem.n;
-  p.k = problem.k;
-  p.a = problem.a;
-  p.b = problem.b;
-  p.input = p.output = dtype;
+  LtProblem p = LtProblem::of(problem, dtype);
   p.bias = epilogue.has_bias != 0;
   p.adds = epilogue.combination == Combination::add;
   p.activation = epilogue.activation;
-  p.tf32 = dtype == DType::f32 && tf32();
   return p;
 }
 

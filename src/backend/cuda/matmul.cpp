@@ -7,7 +7,6 @@
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/matmul_kernels.h"
-#include "wick/device.h"
 #include "wick/error.h"
 
 namespace wick::cuda {
@@ -56,22 +55,15 @@ Product::Product(const MatmulProblem& problem, DType dtype, std::optional<DType>
 }
 
 LtProblem Product::library_problem(bool bias) const {
-  LtProblem p;
-  p.m = problem_.m;
-  p.n = problem_.n;
-  p.k = problem_.k;
-  p.a = problem_.a;
-  p.b = problem_.b;
+  LtProblem p = LtProblem::of(problem_, dtype_);
   if (outer_ < problem_.batch.size()) {
     const MatmulProblem::Batch& inner = problem_.batch[outer_];
     p.batch = inner.size;
     p.a_step = inner.a;
     p.b_step = inner.b;
   }
-  p.input = p.output = dtype_;
   p.bias = bias;
   p.accumulate = accumulate_;
-  p.tf32 = dtype_ == DType::f32 && tf32();
   return p;
 }
 

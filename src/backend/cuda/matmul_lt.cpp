@@ -19,6 +19,7 @@
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/measure.h"
+#include "wick/device.h"
 #include "wick/error.h"
 
 namespace wick::cuda {
@@ -275,6 +276,18 @@ const Choice& chosen(Library& library, Descriptors& product, const LtProblem& p,
 }
 
 }  // namespace
+
+LtProblem LtProblem::of(const MatmulProblem& problem, DType dtype) {
+  LtProblem p;
+  p.m = problem.m;
+  p.n = problem.n;
+  p.k = problem.k;
+  p.a = problem.a;
+  p.b = problem.b;
+  p.input = p.output = dtype;
+  p.tf32 = dtype == DType::f32 && wick::tf32();
+  return p;
+}
 
 LtMatrix LtMatrix::of(std::int64_t rows, std::int64_t columns, MatrixStrides strides) {
   // A row-major matrix is the column-major transposed one, which is what the transposed product takes.

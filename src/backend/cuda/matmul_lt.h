@@ -29,6 +29,9 @@ struct LtProblem {
   bool tf32 = false;                         ///< f32 operands may be rounded to TF32
   /// Bytes of workspace, at most: what NVIDIA recommends for Hopper.
   std::int64_t most_workspace = std::int64_t{32} << 20;
+
+  /// The product of one pair of matrices of a problem, all of one dtype.
+  static LtProblem of(const MatmulProblem& problem, DType dtype);
 };
 
 /// A matrix as cuBLASLt sees it, whose matrices are column-major: rows, columns and the distance of columns
