@@ -7,9 +7,9 @@ namespace wick {
 /// operands with their ranges, and the line that recorded it. An operand that is NaN before the evaluation
 /// begins is reported as such. Infinities that were there already (a mask of -inf) may pass through.
 ///
-/// For debugging on the CPU (evaluations elsewhere throw DeviceError): ops are not fused, values are read
-/// once more, and graphs that were recorded on different lines are planned apart. Composite ops with a kernel
-/// of their own count as one op.
+/// For debugging: ops are not fused, values are read once more (those of a GPU are copied to the host, and
+/// each op is waited for), and graphs that were recorded on different lines are planned apart. Composite ops
+/// with a kernel of their own count as one op.
 class NumericCheckScope {
  public:
   NumericCheckScope() noexcept;

@@ -97,15 +97,8 @@ class Planner {
     host_leaf_.assign(graph().leaves.size(), none);
     for (const GraphNode& node : graph().nodes) {
       if (node.op || !graph().leaves[node.leaf].on_host) continue;
-      const Layout& layout = graph().leaves[node.leaf].layout;
-      const auto size = static_cast<std::int64_t>(size_of(node.spec.dtype));
-      std::int64_t low = 0;
-      std::int64_t high = layout.shape.elements() == 0 ? 0 : size;
-      for (int d = 0; d < layout.shape.rank() && high > 0; ++d) {
-        const std::int64_t reach = layout.strides[static_cast<std::size_t>(d)] * (layout.shape[d] - 1) * size;
-        (reach < 0 ? low : high) += reach;
-      }
-      const HostLeaf leaf{node.leaf, low, static_cast<std::uint64_t>(high - low), 0};
+      const Extent extent = extent_of(graph().leaves[node.leaf].layout, size_of(node.spec.dtype));
+      const HostLeaf leaf{node.leaf, extent.first, extent.bytes, 0};
       if (leaf.bytes > most_host_bytes)
         throw DeviceError(
             fmt::format("a tensor {}{} in the host's memory is used on {}: {} bytes would be copied at each "

@@ -102,8 +102,9 @@ std::unique_ptr<RunningProgram> BoundPlan::run(std::span<std::byte* const> bases
   std::optional<ProfileWatcher> profile;
   if (trace::active()) watchers.push_back(&profile.emplace(plan_));
   std::optional<NumericWatcher> numbers;
-  if (checked_) watchers.push_back(&numbers.emplace(*plan_, bases));
-  LeafStorages leaves{{}, may_keep_packed(*plan_, backend_for(plan_->graph.device))};
+  const Backend& backend = backend_for(plan_->graph.device);
+  if (checked_) watchers.push_back(&numbers.emplace(*plan_, backend, bases));
+  LeafStorages leaves{{}, may_keep_packed(*plan_, backend)};
   for (std::size_t i = 0; i < leaves_.size(); ++i) {
     leaves.storages.push_back(leaves_[i]->storage.get());
     if (plan_->graph.leaves[i].donated) leaves_[i]->storage->forget_contents();

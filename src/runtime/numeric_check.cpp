@@ -139,8 +139,8 @@ std::uint32_t viewed(const Graph& graph, std::uint32_t node) {
 
 }  // namespace
 
-NumericWatcher::NumericWatcher(const Plan& plan, std::span<std::byte* const> bases)
-    : plan_(plan), ranges_(plan.graph.nodes.size()) {
+NumericWatcher::NumericWatcher(const Plan& plan, const Backend& backend, std::span<std::byte* const> bases)
+    : plan_(plan), backend_(backend), ranges_(plan.graph.nodes.size()) {
   const auto& nodes = plan.graph.nodes;
   std::vector<char> read(nodes.size(), 0);
   for (std::uint32_t i = 0; i < nodes.size(); ++i) {
@@ -149,7 +149,7 @@ NumericWatcher::NumericWatcher(const Plan& plan, std::span<std::byte* const> bas
       read[input] = 1;
       const GraphLeaf& leaf = plan.graph.leaves[nodes[input].leaf];
       const std::byte* data = bases[plan.leaf_base(nodes[input].leaf)];
-      ranges_[input] = range_of_data(data, leaf.layout, nodes[input].spec.dtype);
+      ranges_[input] = range(data, leaf.layout, nodes[input].spec.dtype, leaf.on_host);
       if (ranges_[input].nans > 0 && !leaf.constant)
         throw NumericError(fmt::format(
             "an input of this evaluation is NaN already: {}, {} of {} elements; it is read by\n  {}",
@@ -159,13 +159,21 @@ NumericWatcher::NumericWatcher(const Plan& plan, std::span<std::byte* const> bas
   }
 }
 
+NumericRange NumericWatcher::range(const std::byte* data, const Layout& layout, DType dtype, bool on_host) {
+  if (on_host || plan_.graph.device == cpu || !is_floating(dtype)) return range_of_data(data, layout, dtype);
+  const Extent extent = extent_of(layout, size_of(dtype));
+  copied_.resize(extent.bytes);
+  backend_.download(data + extent.first, copied_.data(), extent.bytes);
+  return range_of_data(copied_.data() - extent.first, layout, dtype);
+}
+
 void NumericWatcher::end_step(std::size_t step, const std::byte* output) {
   const Step& ended = plan_.steps[step];
   const GraphNode& node = plan_.graph.nodes[ended.node];
   if (ended.is_copy()) return;
-  NumericRange& range = ranges_[ended.node];
-  range = range_of_data(output, Layout::contiguous(node.spec.shape), node.spec.dtype);
-  if ((range.nans == 0 && range.infinities == 0) || node.inputs.empty()) return;
+  const NumericRange& written = ranges_[ended.node] =
+      range(output, Layout::contiguous(node.spec.shape), node.spec.dtype, false);
+  if ((written.nans == 0 && written.infinities == 0) || node.inputs.empty()) return;
   bool nan_before = false;
   bool infinite_before = false;
   std::string operands;
@@ -177,11 +185,12 @@ void NumericWatcher::end_step(std::size_t step, const std::byte* output) {
     infinite_before = infinite_before || operand.infinities > 0;
     operands += fmt::format("\n  operand {}: {} {}", k, spec_text(spec), range_text(operand));
   }
-  if (nan_before || (range.nans == 0 && infinite_before)) return;
-  throw NumericError(fmt::format(
-      "{} is the first op to give NaN or infinity: {} NaN and {} infinite of {} "
-      "elements\n  in {}{}",
-      node.op->name, range.nans, range.infinities, range.elements, call_text(plan_.graph, node), operands));
+  if (nan_before || (written.nans == 0 && infinite_before)) return;
+  throw NumericError(
+      fmt::format("{} is the first op to give NaN or infinity: {} NaN and {} infinite of {} "
+                  "elements\n  in {}{}",
+                  node.op->name, written.nans, written.infinities, written.elements,
+                  call_text(plan_.graph, node), operands));
 }
 
 NumericCheckScope::NumericCheckScope() noexcept : previous_(checks_here) { checks_here = true; }

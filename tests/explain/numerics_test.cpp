@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "support/error_text.h"
+#include "support/test_device.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/grad.h"
@@ -23,7 +24,7 @@ using ::testing::Not;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 Tensor data(const std::vector<float>& values) {
-  return Tensor::from(values, Shape{static_cast<std::int64_t>(values.size())});
+  return Tensor::from(values, Shape{static_cast<std::int64_t>(values.size())}).to(test::test_device()).eval();
 }
 
 std::string error_of(const Tensor& t) {
@@ -95,7 +96,8 @@ TEST(NumericCheck, RangesCoverEveryElementOfEveryDtype) {
     for (std::int64_t count : {1, 16, 37}) {  // the numbers are looked at 16 at a time
       // count - 1, ..., 0: the logarithm of the last one is infinite.
       const Tensor x = cast((count - 1) - arange(count), dtype).eval();
-      const Tensor evaluated = Tensor::from(cast(x, DType::f64).to_vector<double>(), {count});
+      const Tensor evaluated =
+          Tensor::from(cast(x, DType::f64).to_vector<double>(), {count}).to(test::test_device());
       EXPECT_THAT(error_of(log(cast(evaluated, dtype).eval())),
                   HasSubstr(fmt::format("operand 0: {}[{}] from 0 to {}", name_of(dtype), count, count - 1)));
     }
