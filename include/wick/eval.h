@@ -99,7 +99,8 @@ void reset_peak_bytes(Device device = cpu);
 
 /// Memory of results and arenas that died, in bytes, kept for later ones because fresh memory costs page
 /// faults; bounded, and not part of `peak_bytes`. `release_kept_memory` returns it to the system, and with it
-/// the arenas that no evaluation uses, which `peak_bytes` counts.
+/// what `peak_bytes` counts of arenas that no evaluation uses and of a GPU's graphs (plans capture them
+/// again).
 std::uint64_t kept_memory_bytes(Device device = cpu);
 void release_kept_memory(Device device = cpu);
 

@@ -96,6 +96,8 @@ class Program {
   virtual std::unique_ptr<RunningProgram> start(std::span<std::byte* const> bases,
                                                 std::span<const Transfer> transfers,
                                                 std::span<StepWatcher* const> watchers) const = 0;
+  /// Gives back the memory that is kept for further runs, where none goes on.
+  virtual void release_kept_memory() const {}
 };
 
 }  // namespace wick

@@ -284,6 +284,7 @@ void reset_peak_bytes(Device device) { backend_for(device).reset_peak(); }
 std::uint64_t kept_memory_bytes(Device device) { return backend_for(device).memory_use().kept; }
 void release_kept_memory(Device device) {
   const Backend& backend = backend_for(device);
+  PlanCache::instance().release_kept_memory(device);
   release_idle_arenas(backend);
   backend.release_kept_memory();
 }

@@ -97,6 +97,12 @@ PlanCacheStats PlanCache::stats() const {
   return {hits_, misses_, entries_.size(), bytes_};
 }
 
+void PlanCache::release_kept_memory(Device device) const {
+  std::lock_guard lock(mutex_);
+  for (const Entry& entry : entries_)
+    if (entry.plan->program && entry.plan->graph.device == device) entry.plan->program->release_kept_memory();
+}
+
 std::string plan_key(const Walk& walk, const std::vector<char>& donated, PlanKey kind) {
   constexpr std::size_t fixed = 64;                                  // settings, or the fixed part of a node
   constexpr std::size_t leaf = 2 * sizeof(std::int64_t) * max_rank;  // layout of a leaf

@@ -22,6 +22,8 @@ class PlanCache {
   std::shared_ptr<const Plan> find(std::string_view key);
   void insert(std::string key, std::shared_ptr<const Plan> plan);
   PlanCacheStats stats() const;
+  /// Plans stay; what their programs keep of the device's memory goes.
+  void release_kept_memory(Device device) const;
 
  private:
   struct Entry {

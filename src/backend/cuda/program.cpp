@@ -169,6 +169,16 @@ std::unique_ptr<RunningProgram> CudaProgram::replay(std::span<std::byte* const> 
   return std::make_unique<Run>(*this, replay, replay.launch(bases, transfers));
 }
 
+void CudaProgram::release_kept_memory() const {
+  const GpuScope gpu(device_);
+  std::lock_guard lock(mutex_);
+  for (std::size_t graph = 0; graph < replays_.size(); ++graph) {
+    if (replays_[graph]->in_flight()) continue;
+    choice_.forget(graph);
+    replays_[graph] = std::make_unique<Replay>(device_);
+  }
+}
+
 void CudaProgram::check_fault(const Fault& fault) {
   if (fault.step == 0) return;
   throw StepFault{fault.step - 1,

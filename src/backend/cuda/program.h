@@ -18,6 +18,7 @@ class CudaProgram final : public Program {
   std::unique_ptr<RunningProgram> start(std::span<std::byte* const> bases,
                                         std::span<const Transfer> transfers,
                                         std::span<StepWatcher* const> watchers) const override;
+  void release_kept_memory() const override;
 
  private:
   class Run;

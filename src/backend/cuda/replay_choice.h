@@ -37,7 +37,7 @@ class ReplayChoice {
                                const std::function<bool(std::size_t graph)>& busy);
   /// What a graph moves, as it was chosen to be captured.
   const MovedBases& moved(std::size_t graph) const { return graphs_[graph].moved; }
-  /// Graph `graph` could not be captured: it is of no addresses.
+  /// There is no graph `graph` any more: it is of no addresses.
   void forget(std::size_t graph) { graphs_[graph].bases.clear(); }
 
  private:
