@@ -132,6 +132,7 @@ struct StepCase {
   std::int64_t length;
   std::int64_t rank;
   bool all_linear;
+  bool checkpointed = false;
 };
 
 /// As the trainer does it: each step is recorded while the one before runs. A time is that of one step.
@@ -141,7 +142,9 @@ void training_step(benchmark::State& state, const ModelConfig& shape, const Step
   config.rank = what.rank;
   if (what.all_linear) config.target_modules = AllLinear{};
   LoraAdapter adapter = LoraAdapter::create(model, config, 1);
-  TrainStep step(model, &adapter, {});
+  TrainStepOptions options;
+  options.gradient_checkpointing = what.checkpointed;
+  TrainStep step(model, &adapter, options);
   const std::vector<BatchTensors> batches{BatchTensors(batch_of(shape, what.rows, what.length))};
   std::int64_t count = 0;
   reset_peak_bytes(gpu());
@@ -244,7 +247,8 @@ void add_generation(const std::string& name, const ModelConfig& shape) {
 void add_model(const std::string& name, const ModelConfig& shape, const std::vector<StepCase>& steps) {
   for (const StepCase& s : steps)
     add_benchmark("lora_step/" + name + "/" + std::to_string(s.rows) + "x" + std::to_string(s.length) +
-                      "/r:" + std::to_string(s.rank) + (s.all_linear ? "_all" : "_qv") + "/lazy",
+                      "/r:" + std::to_string(s.rank) + (s.all_linear ? "_all" : "_qv") +
+                      (s.checkpointed ? "_checkpointed" : "") + "/lazy",
                   [=](benchmark::State& state) { training_step(state, shape, s); });
   add_benchmark("prefill/" + name + "/32x512/lazy",
                 [=](benchmark::State& state) { prefill(state, shape, 32, 512); });
@@ -275,7 +279,7 @@ void add_model(const std::string& name, const ModelConfig& shape, const std::vec
   });
   add_model("qwen2.5-0.5b_bf16", qwen_half_billion(), {{8, 512, 16, true}, {1, 512, 8, false}});
   add_generation("qwen2.5-0.5b_bf16", qwen_half_billion());
-  add_model("qwen2.5-7b_bf16", qwen_seven_billion(), {{4, 1024, 16, true}});
+  add_model("qwen2.5-7b_bf16", qwen_seven_billion(), {{4, 1024, 16, true}, {4, 1024, 16, true, true}});
   return true;
 }();
 

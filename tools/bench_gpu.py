@@ -16,7 +16,8 @@ import tempfile
 from benchmarks import machine, peers_table, runs, tables
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-WAYS = ("eager", "compiled", "captured")
+WAYS = ("eager", "compiled", "captured")  # PyTorch's
+OURS = {"lazy": "wick", "compiled": "wick compiled"}
 
 
 def arguments():
@@ -71,18 +72,22 @@ def main():
     if not names:
         raise SystemExit(f"No benchmark of a GPU matches {args.only!r}.")
     repetitions, seconds = (1, 0.01) if args.quick else (3, 0.2)
-    results = {"machine": machine.describe(ROOT), "peers": [], "absent": [], "left_out": [], "cases": {}, "memory": {}}
+    results = {"machine": machine.describe(ROOT),
+               "peers": [{"name": OURS["compiled"], "remark": "the same through Compiled, recorded once"}],
+               "absent": [], "left_out": [], "cases": {}, "memory": {}}
     torch = None
     try:
         torch = Torch(args.python)
-        results["peers"] = [{"name": way, "remark": "PyTorch {version} on {gpu}".format(**torch.about)} for way in WAYS]
+        results["peers"] += [{"name": way, "remark": "PyTorch {version} on {gpu}".format(**torch.about)} for way in WAYS]
     except (OSError, ChildProcessError) as error:
         results["absent"] = [{"name": "PyTorch", "remark": f"not measured: {error}"}]
-    for number, name in enumerate(names, 1):
-        key = runs.split_variant(runs.key_of(program, name))[0]
-        print(f"{number} of {len(names)}: {key}", file=sys.stderr)
+    variants = {}  # by case
+    for name in names:
+        variants.setdefault(runs.split_variant(runs.key_of(program, name))[0], []).append(name)
+    for number, (key, ours_of_it) in enumerate(variants.items(), 1):
+        print(f"{number} of {len(variants)}: {key}", file=sys.stderr)
         times, memory = results["cases"].setdefault(key, {}), {}
-        ours = runs.run_program(program, [name], repetitions, seconds)
+        ours = runs.run_program(program, ours_of_it, repetitions, seconds)
         if torch:
             try:
                 theirs = torch.measure(key.removeprefix("gpu/"), repetitions, seconds)
@@ -92,8 +97,11 @@ def main():
             times.update((way, statistics.median(found) * 1e9) for way, found in theirs["times"].items())
             memory.update(theirs["bytes"])
             results["left_out"] += [{"name": way, "remark": f"{key}: {why}"} for way, why in theirs["declined"].items()]
-            ours += runs.run_program(program, [name], repetitions, seconds)
-        times["wick"] = statistics.median(time for _, time, _ in ours)
+            ours += runs.run_program(program, ours_of_it, repetitions, seconds)
+        by_variant = {}
+        for measured, time, _ in ours:
+            by_variant.setdefault(OURS[runs.split_variant(measured)[1]], []).append(time)
+        times.update((variant, statistics.median(found)) for variant, found in by_variant.items())
         held = [counters["held_bytes"] for _, _, counters in ours if "held_bytes" in counters]
         if held:
             results["memory"][key] = {"wick": max(held), **memory}

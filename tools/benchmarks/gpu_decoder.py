@@ -1,8 +1,11 @@
 """A decoder of the Llama family in PyTorch on a GPU, as plainly as its fused ops allow: LoRA training steps, prompts,
 greedy decoding. `compiled` is applied to what is worth compiling: a layer, and the loss."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 SCALE, THETA, EPS = 2.0, 1e6, 1e-6
 ALL_LINEAR = ("q", "k", "v", "o", "gate", "up", "down")
@@ -84,12 +87,14 @@ class Model:
         return F.linear(rms_norm(x[:, -1:], self.norm), self.head).argmax(-1)
 
 
-def training_step(c, rows, length, rank, adapted):
+def training_step(c, rows, length, rank, adapted, checkpointed=False):
     def prepare(compiled):
         model = Model(c, rank, adapted)
         optimizer = torch.optim.AdamW(model.factors, lr=1e-4, weight_decay=0.0, fused=True, capturable=True)
         ids, (cos, sin) = model.ids(rows, length), model.rotation(0, length)
         one_layer, loss = compiled(layer), compiled(loss_of)
+        if checkpointed:
+            one_layer = functools.partial(checkpoint, one_layer, use_reentrant=False)
 
         def step():
             x = F.embedding(ids, model.embed)

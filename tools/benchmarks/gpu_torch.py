@@ -63,6 +63,7 @@ MODELS = {
     "lora_step/qwen2.5-0.5b_bf16/8x512/r:16_all": training_step(QWEN, 8, 512, 16, ALL_LINEAR),
     "lora_step/qwen2.5-0.5b_bf16/1x512/r:8_qv": training_step(QWEN, 1, 512, 8, ("q", "v")),
     "lora_step/qwen2.5-7b_bf16/4x1024/r:16_all": training_step(QWEN_7B, 4, 1024, 16, ALL_LINEAR),
+    "lora_step/qwen2.5-7b_bf16/4x1024/r:16_all_checkpointed": training_step(QWEN_7B, 4, 1024, 16, ALL_LINEAR, True),
 }
 for name, shape in (("qwen2.5-0.5b_bf16", QWEN), ("qwen2.5-7b_bf16", QWEN_7B)):
     MODELS[f"prefill/{name}/32x512"] = prefill(shape, 32, 512)
