@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "backend/cuda/check.h"
+#include "backend/cuda/gpu.h"
 
 // Launches of compute capability 9.0: kernels that begin before what was launched ahead of them has ended, in
 // clusters of blocks that read each other's shared memory. Kernels that use them do nothing elsewhere.
@@ -95,6 +96,15 @@ void launch_dependent(void (*kernel)(Arguments...), const DependentLaunch& how, 
                       const std::type_identity_t<Arguments>&... arguments) {
   LaunchConfiguration config(kernel, how);
   check(cudaLaunchKernelEx(config.get(), kernel, arguments...), name);
+}
+
+/// How many blocks the GPU runs at once.
+template <typename... Arguments>
+unsigned int blocks_at_once(void (*kernel)(Arguments...), int threads) {
+  int of_multiprocessor = 0;
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&of_multiprocessor, kernel, threads, 0),
+        "counting blocks");
+  return static_cast<unsigned int>(of_multiprocessor * multiprocessors());
 }
 
 /// How many clusters of this size the GPU runs at once; those of many blocks leave gaps.
