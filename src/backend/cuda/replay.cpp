@@ -12,10 +12,12 @@ namespace wick::cuda {
 namespace {
 
 constexpr std::uint64_t padded(std::uint64_t bytes) { return (bytes + 255) / 256 * 256; }
+/// As slots are read.
+constexpr std::uint64_t padded_in_slot(std::uint64_t bytes) { return (bytes + 15) / 16 * 16; }
 
 std::uint64_t staged(std::span<const Transfer> transfers) {
   std::uint64_t bytes = 0;
-  for (const Transfer& t : transfers) bytes += padded(t.bytes);
+  for (const Transfer& t : transfers) bytes += padded_in_slot(t.bytes);
   return bytes;
 }
 
@@ -43,10 +45,10 @@ void Replay::make_room(std::size_t transfers, std::uint64_t staged_bytes) {
   const auto is_moved = [](std::uint64_t bytes) { return bytes > 0; };
   moves_ = static_cast<unsigned int>(transfers +
                                      static_cast<std::size_t>(std::ranges::count_if(moved_.bytes, is_moved)));
-  staged_bytes_ = staged_bytes;
+  list_bytes_ = padded_in_slot(sizeof(Move) * moves_);
+  shared_.slot_bytes = list_bytes_ + staged_bytes;
   const std::uint64_t ends_bytes = padded(sizeof(ReplayEnd) * replay_depth);
-  const std::uint64_t list_bytes = padded(sizeof(Move) * moves_ * replay_depth);
-  const std::uint64_t bytes = ends_bytes + list_bytes + staged_bytes * replay_depth;
+  const std::uint64_t bytes = ends_bytes + shared_.slot_bytes * replay_depth;
   if (bytes > pinned_bytes_) {
     destroy_graph();  // it knows the old addresses
     cudaFreeHost(pinned_);
@@ -57,19 +59,21 @@ void Replay::make_room(std::size_t transfers, std::uint64_t staged_bytes) {
     pinned_ = static_cast<std::byte*>(memory);
     pinned_bytes_ = bytes;
   }
-  ends_ = new (pinned_) ReplayEnd[replay_depth];
-  lists_ = new (pinned_ + ends_bytes) Move[std::size_t{moves_} * replay_depth];
-  staging_ = pinned_ + ends_bytes + list_bytes;
+  shared_.ends = new (pinned_) ReplayEnd[replay_depth];
+  shared_.slots = pinned_ + ends_bytes;
 }
 
 /// Gives the moved bases their places; the addresses that the graph works on.
 std::vector<std::byte*> Replay::fixed_addresses(std::span<std::byte* const> bases) {
-  std::uint64_t bytes = padded(sizeof(ReplayState));
+  const std::uint64_t first_place = padded(sizeof(ReplayState)) + padded(shared_.slot_bytes);
+  std::uint64_t bytes = first_place;
   for (std::uint64_t b : moved_.bytes) bytes += padded(b);
   if (!memory_ || memory_->bytes() < bytes) memory_ = allocator_of(device_).allocate(bytes);
   std::vector<std::byte*> addresses(bases.begin(), bases.end());
   places_.assign(bases.size(), nullptr);
-  std::byte* place = memory_->data() + padded(sizeof(ReplayState));
+  shared_.state = reinterpret_cast<ReplayState*>(memory_->data());
+  shared_.arrived = memory_->data() + padded(sizeof(ReplayState));
+  std::byte* place = memory_->data() + first_place;
   for (std::size_t b = 0; b < bases.size(); ++b) {
     if (moved_.bytes[b] == 0) continue;
     addresses[b] = places_[b] = place;
@@ -85,7 +89,7 @@ void Replay::capture(std::span<std::byte* const> bases, MovedBases moved, std::s
   launched_ = 0;
   make_room(transfers.size(), staged(transfers));
   const std::vector<std::byte*> addresses = fixed_addresses(bases);
-  check(cudaMemsetAsync(state(), 0, sizeof(ReplayState), stream), "clearing memory");
+  check(cudaMemsetAsync(shared_.state, 0, sizeof(ReplayState), stream), "clearing memory");
 
   const auto moved_bytes = [](std::uint64_t b) { return b; };
   const auto all = std::span(moved_.bytes);
@@ -93,15 +97,16 @@ void Replay::capture(std::span<std::byte* const> bases, MovedBases moved, std::s
   const auto written = all.subspan(moved_.first_result);
   const auto results =
       static_cast<unsigned int>(std::ranges::count_if(written, [](std::uint64_t b) { return b > 0; }));
-  const std::uint64_t most_in =
-      std::max(largest(read, moved_bytes), largest(transfers, [](const Transfer& t) { return t.bytes; }));
+  const MoveRange moves_in{
+      0, moves_ - results,
+      std::max(largest(read, moved_bytes), largest(transfers, [](const Transfer& t) { return t.bytes; }))};
+  const MoveRange moves_out{moves_in.count, results, largest(written, moved_bytes)};
   cudaGraph_t graph = nullptr;
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing a graph");
   try {
-    launch_moves(lists_, moves_, 0, moves_ - results, most_in, state(), stream);
-    steps(addresses, &state()->fault);
-    launch_moves(lists_, moves_, moves_ - results, results, largest(written, moved_bytes), state(), stream);
-    launch_end(state(), ends_, stream);
+    launch_begin(shared_, moves_in, stream);
+    steps(addresses, &shared_.state->fault);
+    launch_end(shared_, moves_out, stream);
   } catch (...) {
     cudaStreamEndCapture(stream, &graph);
     if (graph) cudaGraphDestroy(graph);
@@ -120,13 +125,13 @@ void Replay::capture(std::span<std::byte* const> bases, MovedBases moved, std::s
 }
 
 unsigned int Replay::launch(std::span<std::byte* const> bases, std::span<const Transfer> transfers) {
-  const unsigned int slot = launched_ % replay_depth;
-  Move* move = lists_ + std::size_t{slot} * moves_;
-  std::byte* stage = staging(slot);
+  std::byte* const slot = shared_.slots + launched_ % replay_depth * shared_.slot_bytes;
+  auto* move = reinterpret_cast<Move*>(slot);
+  std::uint64_t brought = list_bytes_;
   for (const Transfer& t : transfers) {
-    if (t.bytes > 0) std::memcpy(stage, t.host, t.bytes);
-    *move++ = {stage, t.to, t.bytes};
-    stage += padded(t.bytes);
+    if (t.bytes > 0) std::memcpy(slot + brought, t.host, t.bytes);
+    *move++ = {shared_.arrived + brought, t.to, t.bytes};
+    brought += padded_in_slot(t.bytes);
   }
   for (std::size_t b = 0; b < moved_.bytes.size(); ++b) {
     if (moved_.bytes[b] == 0) continue;
@@ -139,13 +144,13 @@ unsigned int Replay::launch(std::span<std::byte* const> bases, std::span<const T
 }
 
 bool Replay::over(unsigned int number) const {
-  const std::atomic_ref<unsigned int> over(ends_[number % replay_depth].over);
+  const std::atomic_ref<unsigned int> over(shared_.ends[number % replay_depth].over);
   return over.load(std::memory_order_acquire) == number + 1;
 }
 
 Fault Replay::end(unsigned int number) {
   --in_flight_;
-  return ends_[number % replay_depth].fault;
+  return shared_.ends[number % replay_depth].fault;
 }
 
 }  // namespace wick::cuda

@@ -47,23 +47,19 @@ class Replay {
   void make_room(std::size_t transfers, std::uint64_t staged_bytes);
   std::vector<std::byte*> fixed_addresses(std::span<std::byte* const> bases);
   void destroy_graph();
-  ReplayState* state() const { return reinterpret_cast<ReplayState*>(memory_->data()); }
-  std::byte* staging(unsigned int slot) const { return staging_ + slot * staged_bytes_; }
 
   const int device_;
   cudaStream_t stream_ = nullptr;
   cudaGraphExec_t graph_ = nullptr;
   MovedBases moved_;
-  std::shared_ptr<Storage> memory_;  // the state, then the fixed places
+  ReplayMemory shared_;
+  std::shared_ptr<Storage> memory_;  // the state, the arrived slot, then the fixed places
   std::vector<std::byte*> places_;   // of the moved bases
 
-  std::byte* pinned_ = nullptr;  // ends, lists of moves, staged bytes
+  std::byte* pinned_ = nullptr;  // ends, then slots
   std::size_t pinned_bytes_ = 0;
-  ReplayEnd* ends_ = nullptr;
-  Move* lists_ = nullptr;
-  std::byte* staging_ = nullptr;
   unsigned int moves_ = 0;
-  std::uint64_t staged_bytes_ = 0;  // a launch
+  std::uint64_t list_bytes_ = 0;  // of a slot, ahead of what it brings along
 
   unsigned int launched_ = 0;
   unsigned int in_flight_ = 0;

@@ -12,40 +12,65 @@ constexpr unsigned int block_threads = 256;
 constexpr std::uint64_t bytes_a_block = std::uint64_t{block_threads} * sizeof(uint4) * 4;
 constexpr std::uint64_t most_blocks = 64;
 
-/// Either side may be the host's memory, written or read while no kernel ran: no cache is trusted.
+unsigned int blocks_for_bytes(std::uint64_t bytes) {
+  return static_cast<unsigned int>(
+      std::clamp<std::uint64_t>((bytes + bytes_a_block - 1) / bytes_a_block, 1, most_blocks));
+}
+
+/// Whether the block that begins or ends a replay makes these moves, a warp each; else they have their own.
+bool are_few(const MoveRange& moves) {
+  return moves.count <= 2 * block_threads / 32 && moves.most_bytes <= 4096;
+}
+
 template <typename T>
-__device__ void move_words(const Move& move) {
+__device__ void move_words(const Move& move, unsigned int first, unsigned int step) {
   const auto* from = reinterpret_cast<const T*>(move.from);
   auto* to = reinterpret_cast<T*>(move.to);
   const std::uint64_t words = move.bytes / sizeof(T);
-  for (std::uint64_t i = blockIdx.x * block_threads + threadIdx.x; i < words;
-       i += std::uint64_t{gridDim.x} * block_threads)
-    to[i] = __ldcv(from + i);
+#pragma unroll 4
+  for (std::uint64_t i = first; i < words; i += step) to[i] = from[i];
 }
 
-__global__ void __launch_bounds__(block_threads)
-    make_moves(const Move* lists, unsigned int stride, unsigned int first, const ReplayState* state) {
-  // Read by one thread: the host's memory answers each warp that asks, one after the other.
-  __shared__ Move move;
-  if (threadIdx.x == 0) {
-    const volatile Move* const place = lists + (state->over % replay_depth) * stride + first + blockIdx.y;
-    move.from = place->from;
-    move.to = place->to;
-    move.bytes = place->bytes;
-  }
-  __syncthreads();
+/// By `step` threads, of which this is number `first`.
+__device__ void make_move(const Move& move, unsigned int first, unsigned int step) {
   const auto alignment =
       reinterpret_cast<std::uintptr_t>(move.from) | reinterpret_cast<std::uintptr_t>(move.to) | move.bytes;
   if (alignment % sizeof(uint4) == 0)
-    move_words<uint4>(move);
+    move_words<uint4>(move, first, step);
   else if (alignment % sizeof(unsigned int) == 0)
-    move_words<unsigned int>(move);
+    move_words<unsigned int>(move, first, step);
   else
-    move_words<unsigned char>(move);
+    move_words<unsigned char>(move, first, step);
 }
 
-__global__ void end(ReplayState* state, ReplayEnd* ends) {
-  ReplayEnd* const place = ends + state->over % replay_depth;
+__device__ void make_few_moves(const Move* moves, unsigned int count) {
+  for (unsigned int m = threadIdx.x / 32; m < count; m += block_threads / 32)
+    make_move(moves[m], threadIdx.x % 32, 32);
+}
+
+__global__ void __launch_bounds__(block_threads) make_moves(const Move* moves) {
+  make_move(moves[blockIdx.y], blockIdx.x * block_threads + threadIdx.x, gridDim.x * block_threads);
+}
+
+/// The host's memory answers one request after the other: the slot is read once, as a whole, and no cache is
+/// trusted with what was written while no kernel ran. The only block of several moves makes `few` of them.
+__global__ void __launch_bounds__(block_threads) begin(ReplayMemory memory, unsigned int few) {
+  const std::uint64_t words = memory.slot_bytes / sizeof(uint4);
+  const auto* from = reinterpret_cast<const uint4*>(memory.slots) + memory.state->over % replay_depth * words;
+  auto* to = reinterpret_cast<uint4*>(memory.arrived);
+  for (std::uint64_t i = blockIdx.x * block_threads + threadIdx.x; i < words; i += gridDim.x * block_threads)
+    to[i] = __ldcv(from + i);
+  if (few == 0) return;
+  __syncthreads();
+  make_few_moves(reinterpret_cast<const Move*>(memory.arrived), few);
+}
+
+__global__ void __launch_bounds__(block_threads) end(ReplayMemory memory, MoveRange moves) {
+  make_few_moves(reinterpret_cast<const Move*>(memory.arrived) + moves.first, moves.count);
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  ReplayState* const state = memory.state;
+  ReplayEnd* const place = memory.ends + state->over % replay_depth;
   place->fault = state->fault;
   state->fault = {};
   const unsigned int over = ++state->over;
@@ -53,20 +78,27 @@ __global__ void end(ReplayState* state, ReplayEnd* ends) {
   *static_cast<volatile unsigned int*>(&place->over) = over;
 }
 
-}  // namespace
-
-void launch_moves(const Move* lists, unsigned int stride, unsigned int first, unsigned int count,
-                  std::uint64_t most_bytes, const ReplayState* state, cudaStream_t stream) {
-  if (count == 0) return;
-  const std::uint64_t blocks =
-      std::clamp<std::uint64_t>((most_bytes + bytes_a_block - 1) / bytes_a_block, 1, most_blocks);
-  make_moves<<<dim3(static_cast<unsigned int>(blocks), count), block_threads, 0, stream>>>(lists, stride,
-                                                                                           first, state);
+void launch_moves(const ReplayMemory& memory, const MoveRange& moves, cudaStream_t stream) {
+  make_moves<<<dim3(blocks_for_bytes(moves.most_bytes), moves.count), block_threads, 0, stream>>>(
+      reinterpret_cast<const Move*>(memory.arrived) + moves.first);
   check_launch("moving what lies elsewhere at each evaluation");
 }
 
-void launch_end(ReplayState* state, ReplayEnd* ends, cudaStream_t stream) {
-  end<<<1, 1, 0, stream>>>(state, ends);
+}  // namespace
+
+void launch_begin(const ReplayMemory& memory, const MoveRange& moves, cudaStream_t stream) {
+  if (memory.slot_bytes == 0) return;
+  const unsigned int blocks = blocks_for_bytes(memory.slot_bytes);
+  const bool together = blocks == 1 && are_few(moves);
+  begin<<<blocks, block_threads, 0, stream>>>(memory, together ? moves.count : 0);
+  check_launch("beginning an evaluation");
+  if (!together && moves.count > 0) launch_moves(memory, moves, stream);
+}
+
+void launch_end(const ReplayMemory& memory, const MoveRange& moves, cudaStream_t stream) {
+  const bool together = are_few(moves);
+  if (!together) launch_moves(memory, moves, stream);
+  end<<<1, block_threads, 0, stream>>>(memory, together ? moves : MoveRange{});
   check_launch("ending an evaluation");
 }
 

@@ -18,6 +18,13 @@ struct Move {
   std::uint64_t bytes;
 };
 
+/// Moves [first, first + count) of a replay's list.
+struct MoveRange {
+  unsigned int first;
+  unsigned int count;
+  std::uint64_t most_bytes;  ///< that one of them moves
+};
+
 /// What a graph's kernels know of its replays, in the device's memory. Zero before the first.
 struct ReplayState {
   Fault fault;
@@ -30,12 +37,20 @@ struct ReplayEnd {
   unsigned int over = 0;  ///< n + 1 once the replay is over; written last
 };
 
-/// Makes moves [first, first + count) of the running replay. Its list is in pinned memory, `stride` moves
-/// behind that of the replay before; `most_bytes` is what the largest of them moves.
-void launch_moves(const Move* lists, unsigned int stride, unsigned int first, unsigned int count,
-                  std::uint64_t most_bytes, const ReplayState* state, cudaStream_t stream);
+/// Where the host and a graph's kernels meet. Replay number n's slot, n modulo `replay_depth`, holds its list
+/// of moves and the bytes that it brings along.
+struct ReplayMemory {
+  std::byte* slots = nullptr;    ///< pinned
+  std::uint64_t slot_bytes = 0;  ///< a multiple of 16
+  std::byte* arrived = nullptr;  ///< the running replay's slot, on the device
+  ReplayState* state = nullptr;
+  ReplayEnd* ends = nullptr;
+};
 
-/// Ends the running replay: tells the host in `ends`, clears the fault and counts.
-void launch_end(ReplayState* state, ReplayEnd* ends, cudaStream_t stream);
+/// Brings the running replay's slot to the device and makes these moves.
+void launch_begin(const ReplayMemory& memory, const MoveRange& moves, cudaStream_t stream);
+
+/// Makes these moves and ends the running replay: tells the host, clears the fault and counts.
+void launch_end(const ReplayMemory& memory, const MoveRange& moves, cudaStream_t stream);
 
 }  // namespace wick::cuda
