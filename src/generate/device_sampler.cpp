@@ -5,28 +5,35 @@
 #include <vector>
 
 #include "core/counter_random.h"
+#include "ops/categorical.h"
 #include "wick/ops.h"
 
 namespace wick {
 namespace {
 
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
 Tensor column(const Tensor& x, std::int64_t index) { return slice(x, 1, index, index + 1); }
-Tensor last(const Tensor& x) { return column(x, x.dim(1) - 1); }
 
 Tensor logit_of(const Tensor& logits, const Tensor& id) {
   return cast(take_along_axis(logits, id, 1), DType::f64);
 }
 
-Choice choice(const Tensor& id, const Tensor& probability, const Tensor& logit) {
-  return {id, concat({cast(id, DType::f64), probability, logit}, 1)};
+/// What `categorical` chose of the logits themselves.
+Choice choice(const Tensor& chosen) { return {cast(column(chosen, 0), DType::i64), chosen}; }
+
+Choice choice(const Tensor& id, const Tensor& probability, const Tensor& logits) {
+  return {id, concat({cast(id, DType::f64), probability, logit_of(logits, id)}, 1)};
 }
 
-/// Weights in descending order without those behind the first that bring their sum to `share` of the whole.
-Tensor keep_top_p(const Tensor& weights, double share) {
-  const Tensor sums = cumsum(weights, 1);
+/// Scores in descending order, those behind the first whose weights come to `share` of the whole as
+/// impossible ones.
+Tensor keep_top_p(const Tensor& scores, double share) {
+  const Tensor sums = cumsum(exp(scores), 1);
+  const std::int64_t count = sums.dim(1);
   // The first has nothing before it, which is less than any share, also 0.
-  const Tensor before = pad(slice(sums, 1, 0, sums.dim(1) - 1), 1, 1, 0, -1);
-  return where(less(before, last(sums) * share), weights, 0);
+  const Tensor before = pad(slice(sums, 1, 0, count - 1), 1, 1, 0, -1);
+  return where(less(before, column(sums, count - 1) * share), scores, -infinity);
 }
 
 }  // namespace
@@ -55,41 +62,42 @@ Tensor DeviceSampler::penalized(const Tensor& logits) const {
                wide);
 }
 
-Choice DeviceSampler::draw(const Tensor& logits, const Tensor& scores) {
-  const std::int64_t vocabulary = logits.dim(1);
-  const Tensor highest = cast(max(scores, {1}, true), DType::f64);
-  const Tensor relative = (cast(scores, DType::f64) - highest) / options_.temperature;
-  Tensor weights = exp(relative);
-
-  const bool limits_count = options_.top_k > 0 && options_.top_k < vocabulary;
+DeviceSampler::Candidates DeviceSampler::candidates(const Tensor& scores) const {
+  const bool limits_count = options_.top_k > 0 && options_.top_k < scores.dim(1);
   const bool limits_sum = options_.top_p < 1;
+  if (!limits_count && !limits_sum && options_.min_p == 0) return {scores, options_.temperature, {}};
+  const Tensor highest = cast(max(scores, {1}, true), DType::f64);
+  Tensor kept = (cast(scores, DType::f64) - highest) / options_.temperature;
   Tensor order;
-  if (limits_count || limits_sum) order = argsort(relative, 1, true);
+  if (limits_count || limits_sum) order = argsort(kept, 1, true);
   if (limits_count) {
-    const Tensor lowest = take_along_axis(relative, column(order, options_.top_k - 1), 1);
-    weights = where(less(relative, lowest), 0, weights);
+    const Tensor lowest = take_along_axis(kept, column(order, options_.top_k - 1), 1);
+    kept = where(less(kept, lowest), -infinity, kept);
   }
-  if (limits_sum) weights = keep_top_p(take_along_axis(weights, order, 1), options_.top_p);
-  if (options_.min_p > 0) weights = where(less(weights, options_.min_p), 0, weights);
+  if (limits_sum) kept = keep_top_p(take_along_axis(kept, order, 1), options_.top_p);
+  if (options_.min_p > 0) kept = where(less(exp(kept), options_.min_p), -infinity, kept);
+  return {kept, 1, limits_sum ? order : Tensor{}};
+}
 
-  const Tensor sums = cumsum(weights, 1);
-  const Tensor total = last(sums);
+Choice DeviceSampler::draw(const Tensor& logits, const Tensor& scores) {
+  const Candidates from = candidates(scores);
   // Farther below 1 than sums are rounded, so that one of them exceeds this share of the total.
   const double share = std::min(CounterRandom(options_.seed).unit(draws_++), 1 - 0x1p-40);
-  const Tensor reached = greater(sums, total * Tensor::scalar(share));
-  const Tensor place = argmax(logical_and(greater(weights, 0), reached), 1, true);
-  const Tensor id = limits_sum ? take_along_axis(order, place, 1) : place;
-  return choice(id, take_along_axis(weights, place, 1) / total, logit_of(logits, id));
+  const Tensor drawn = categorical(from.scores, from.temperature, Tensor::scalar(share));
+  if (from.scores.node() == logits.node()) return choice(drawn);
+  const Tensor place = cast(column(drawn, 0), DType::i64);
+  const Tensor id = from.order.defined() ? take_along_axis(from.order, place, 1) : place;
+  return choice(id, column(drawn, 1), logits);
 }
 
 /// The probability is that of the model's own logits. Where nothing is penalised the highest of them is the
 /// chosen one's.
 Choice DeviceSampler::likeliest(const Tensor& logits, const Tensor& scores) const {
+  if (!seen_.defined()) return choice(categorical(logits, 0));
   const Tensor id = argmax(scores, 1, true);
-  const Tensor logit = logit_of(logits, id);
-  const Tensor highest = seen_.defined() ? cast(max(logits, {1}, true), DType::f64) : logit;
+  const Tensor highest = cast(max(logits, {1}, true), DType::f64);
   const Tensor total = sum(exp(cast(logits, DType::f64) - highest), {1}, true);
-  return choice(id, exp(logit - highest) / total, logit);
+  return choice(id, exp(logit_of(logits, id) - highest) / total, logits);
 }
 
 Choice DeviceSampler::choose(const Tensor& logits) {

@@ -27,8 +27,8 @@ class DeviceSampler {
   DeviceSampler(const SamplingOptions& options, std::span<const std::int32_t> history,
                 std::int64_t vocabulary);
 
-  /// Records the next choice from f32 logits [rows, vocabulary]; with a repetition penalty, of one row. The
-  /// ids that are chosen join the history.
+  /// Records the next choice from floating-point logits [rows, vocabulary]; with a repetition penalty, of one
+  /// row. The ids that are chosen join the history.
   Choice choose(const Tensor& logits);
 
   /// What the history is kept in: bool [1, vocabulary]; empty without a repetition penalty. To be evaluated
@@ -36,6 +36,14 @@ class DeviceSampler {
   const Tensor& seen() const { return seen_; }
 
  private:
+  /// What a draw is from: scores that are to be divided by the temperature, those that a filter leaves out as
+  /// minus infinity.
+  struct Candidates {
+    Tensor scores;
+    double temperature;
+    Tensor order;  ///< the ids that the scores are of; empty: all, in turn
+  };
+  Candidates candidates(const Tensor& scores) const;
   Tensor penalized(const Tensor& logits) const;
   Choice likeliest(const Tensor& logits, const Tensor& scores) const;
   Choice draw(const Tensor& logits, const Tensor& scores);

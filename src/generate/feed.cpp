@@ -17,7 +17,7 @@ Tensor record_feed(const Model& model, const LoraAdapter* adapter, KvCache& cach
   input.cache = &cache;
   input.adapter = adapter;
   input.last_only = true;
-  return reshape(cast(model.forward(input), DType::f32), {ids.dim(0), model.config().vocab_size});
+  return reshape(model.forward(input), {ids.dim(0), model.config().vocab_size});
 }
 
 void append_tensors(const KvCache& cache, std::vector<Tensor>& outputs) {
@@ -39,9 +39,11 @@ Explanation explain_forward(const Model& model, const LoraAdapter* adapter, std:
   cache.length = cached;
   const Tensor ids = Tensor::from(std::vector<std::int32_t>(static_cast<std::size_t>(rows * length), 0),
                                   Shape{rows, length});
-  const Tensor logits = record_feed(model, adapter, cache, ids);
+  const bool on_host = model.device() == cpu;
+  Tensor logits = record_feed(model, adapter, cache, ids);
+  if (on_host) logits = cast(logits, DType::f32);
   std::vector<Tensor> outputs{logits};
-  if (model.device() == cpu)
+  if (on_host)
     outputs.push_back(argmax(logits, 1, true));
   else
     outputs.push_back(DeviceSampler({.temperature = 0}, {}, logits.dim(1)).choose(logits).numbers);

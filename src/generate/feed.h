@@ -9,7 +9,7 @@
 namespace wick {
 
 /// Records feeding ids [rows, length], the last `padding` of which are none: the logits behind the last id of
-/// each row, f32 [rows, vocabulary]. Advances the cache.
+/// each row, [rows, vocabulary] in the model's dtype. Advances the cache.
 Tensor record_feed(const Model& model, const LoraAdapter* adapter, KvCache& cache, const Tensor& ids,
                    std::int64_t padding = 0);
 

@@ -42,7 +42,7 @@ void check_prompt(const ModelConfig& config, const std::vector<std::int32_t>& id
 
 /// A step that was submitted.
 struct Fed {
-  Tensor logits;  ///< f32 [1, vocabulary]
+  Tensor logits;  ///< [1, vocabulary]; f32 where the host's sampler reads them
   Choice choice;  ///< without numbers where the host's sampler gives them, of nothing where it chooses
 };
 
@@ -63,6 +63,7 @@ class Session {
   /// Submits ids [1, length], the last `padding` of which are none.
   Fed feed(const Tensor& ids, std::int64_t padding = 0) {
     Fed fed{record_feed(model_, adapter_, cache_, ids, padding), {}};
+    if (!device_) fed.logits = cast(fed.logits, DType::f32);
     std::vector<Tensor> outputs{fed.logits};
     if (device_) {
       fed.choice = device_->choose(fed.logits);
@@ -95,7 +96,7 @@ class Session {
       if (!std::isnan(chosen.probability)) return chosen;
     }
     // Also names the logit that is at fault.
-    fed.logits.copy_bytes(std::as_writable_bytes(std::span(logits_)));
+    cast(fed.logits, DType::f32).copy_bytes(std::as_writable_bytes(std::span(logits_)));
     const SampledToken chosen = host_.sample(logits_, history_);
     history_.push_back(chosen.id);
     return chosen;

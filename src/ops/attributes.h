@@ -42,6 +42,11 @@ struct ReduceAttrs {
   bool reduces(int axis) const { return (axes >> axis) & 1u; }
 };
 
+/// 0: the likeliest.
+struct CategoricalAttrs {
+  double temperature;
+};
+
 struct ArgReduceAttrs {
   std::int64_t axis;
   std::int64_t keep;

@@ -18,6 +18,7 @@ Entries reduce();    // sum, max, min, argmax, argmin
 Entries indexing();  // take, take_along_axis, index_add, scatter_add, scatter
 Entries random();
 Entries cumsum();
+Entries categorical();
 Entries sort();
 Entries softmax();
 Entries norm();

@@ -28,6 +28,7 @@ class CudaBackend final : public Backend {
                                        &kernels::indexing,
                                        &kernels::random,
                                        &kernels::cumsum,
+                                       &kernels::categorical,
                                        &kernels::sort,
                                        &kernels::softmax,
                                        &kernels::norm,
