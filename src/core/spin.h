@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <thread>
 
 namespace wick {
 
@@ -15,6 +16,23 @@ inline void relax() noexcept {
   asm volatile("yield");
 #endif
 }
+
+/// What stands between the polls of a wait: awake at first, with short sleeps once it lasts milliseconds.
+class Patience {
+ public:
+  static constexpr unsigned polls = 64;  ///< between looks at the clock
+
+  void pause() {
+    relax();
+    if (++paused_ % polls == 0 && std::chrono::steady_clock::now() > awake_until_)
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+
+ private:
+  unsigned paused_ = 0;
+  const std::chrono::steady_clock::time_point awake_until_ =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+};
 
 /// Waits awake for at most about 30 us, less than it takes to put a thread to sleep and wake it again.
 /// Returns whether `reached()` became true.

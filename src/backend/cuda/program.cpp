@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
-#include <thread>
 #include <utility>
 
 #include "backend/backend.h"
@@ -60,17 +58,15 @@ class CudaProgram::Run final : public RunningProgram {
     if (!ended_) (void)end();
   }
   bool wait_briefly() override {
-    for (int poll = 0; poll < 64; ++poll) {
+    for (unsigned poll = 0; poll < Patience::polls; ++poll) {
       if (over()) return true;
-      relax();
+      patience_.pause();
     }
     // A fault of the device shows here only: its kernels end nothing then.
     if (++looks_ % 16 == 0) {
       const cudaError_t status = cudaStreamQuery(replay_.stream());
       if (status != cudaSuccess && status != cudaErrorNotReady) error_ = status;
     }
-    if (std::chrono::steady_clock::now() > patience_)
-      std::this_thread::sleep_for(std::chrono::microseconds(20));
     return over();
   }
   void wait() override {
@@ -95,8 +91,7 @@ class CudaProgram::Run final : public RunningProgram {
   bool ended_ = false;
   cudaError_t error_ = cudaSuccess;
   unsigned int looks_ = 0;
-  const std::chrono::steady_clock::time_point patience_ =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+  Patience patience_;
 };
 
 CudaProgram::CudaProgram(std::span<const Step> steps, std::span<const BaseUse> bases, int device)

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <new>
-#include <thread>
 
 #include "backend/cuda/check.h"
 #include "backend/cuda/gpu.h"
@@ -91,14 +89,10 @@ void ThreadStream::send(std::span<const Transfer> transfers) {
 
 void ThreadStream::synchronize() {
   check(cudaEventRecord(event_, stream_), "recording an event");
-  const auto patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
-  for (unsigned polls = 1;; ++polls) {
+  for (Patience patience;; patience.pause()) {
     const cudaError_t status = cudaEventQuery(event_);
     if (status == cudaSuccess) break;
     if (status != cudaErrorNotReady) check(status, "running on the GPU");
-    relax();
-    if (polls % 64 == 0 && std::chrono::steady_clock::now() > patience)
-      std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
   staging_in_use_ = false;
 }
