@@ -134,7 +134,8 @@ struct LoraUpdateAttrs {
 };
 
 struct LoraGradientAttrs {
-  std::int64_t transposed;
+  std::int64_t transposed;  ///< a bit for each member of several
+  bool is_transposed(std::size_t member) const { return (transposed >> member & 1) != 0; }
 };
 
 struct ThinLinearAttrs {

@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "backend/cuda/hopper/low_rank_product.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
@@ -19,33 +22,63 @@ bool takes(const Slot& x, const Slot& adapter, std::int64_t rank) {
          x.shape().elements() > 0 && x.shape().dim(-1) % 8 == 0 && rank > 0 && rank <= most_lora_rank;
 }
 
-/// Inputs are x and a.
+std::size_t members_of(const KernelRequest& request) { return request.inputs.size() / 2; }
+
+/// Whether all members are taken, with as many rows and ranks each.
+template <typename RankOf>
+bool takes_members(const KernelRequest& request, const RankOf& rank_of) {
+  for (std::size_t m = 0; m < members_of(request); ++m) {
+    const Slot& x = request.inputs[2 * m];
+    const Slot& other = request.inputs[2 * m + 1];
+    if (!takes(x, other, rank_of(other)) || rank_of(other) != rank_of(request.inputs[1]) ||
+        rows_of(x.shape()) != rows_of(request.inputs[0].shape()))
+      return false;
+  }
+  return members_of(request) <= most_joined;
+}
+
+/// Inputs are x and a of each member.
 class ProjectionKernel final : public Kernel {
  public:
   explicit ProjectionKernel(const KernelRequest& request) {
     const auto options = request.attrs.as<LoraProjectionAttrs>();
-    const Shape& x = request.inputs[0].shape();
-    projection_.rows = rows_of(x);
-    projection_.depth = x.dim(-1);
-    projection_.rank = request.output.shape().dim(-1);
-    projection_.rank_step = options.transposed ? 1 : projection_.depth;
-    projection_.depth_step = options.transposed ? projection_.rank : 1;
-    projection_.scale = static_cast<float>(options.scale);
+    for (std::size_t m = 0; m < members_of(request); ++m) {
+      const Shape& x = request.inputs[2 * m].shape();
+      LoraProjection p{};
+      p.rows = rows_of(x);
+      p.depth = x.dim(-1);
+      p.rank = rank_of(request.inputs[2 * m + 1], options);
+      p.rank_step = options.transposed ? 1 : p.depth;
+      p.depth_step = options.transposed ? p.rank : 1;
+      p.scale = static_cast<float>(options.scale);
+      members_.push_back(p);
+    }
   }
-  void run(const void* const* inputs, void* output, void*) const override {
-    LoraProjection p = projection_;
-    p.x = inputs[0];
-    p.a = static_cast<const float*>(inputs[1]);
-    p.out = static_cast<float*>(output);
-    launch_lora_projection(p, current_launch().stream);
+  static std::int64_t rank_of(const Slot& a, const LoraProjectionAttrs& options) {
+    return a.shape()[options.transposed ? 1 : 0];
+  }
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    run_results(inputs, &output, scratch);
+  }
+  void run_results(const void* const* inputs, void* const* outputs, void*) const override {
+    std::vector<LoraProjection> members = members_;
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      members[m].x = inputs[2 * m];
+      members[m].a = static_cast<const float*>(inputs[2 * m + 1]);
+      members[m].out = static_cast<float*>(outputs[m]);
+    }
+    launch_lora_projections(members, current_launch().stream);
   }
 
  private:
-  LoraProjection projection_{};
+  std::vector<LoraProjection> members_;
 };
 
 bool supports_projection(const KernelRequest& request) {
-  return takes(request.inputs[0], request.inputs[1], request.output.shape().dim(-1));
+  const auto options = request.attrs.as<LoraProjectionAttrs>();
+  const auto rank_of = [&](const Slot& a) { return ProjectionKernel::rank_of(a, options); };
+  return takes_members(request, rank_of) &&
+         (members_of(request) == 1 || joins_lora_projections(rank_of(request.inputs[1])));
 }
 
 /// Inputs are x, weight, [bias,] t, b. Either one kernel computes all, or the output starts as t b^T + bias
@@ -124,38 +157,50 @@ bool supports_update(const KernelRequest& request) {
          request.output.shape().dim(-1) % 8 == 0 && request.output.shape().elements() > 0;
 }
 
-/// Inputs are x and t.
+/// Inputs are x and t of each member.
 class GradientKernel final : public Kernel {
  public:
   explicit GradientKernel(const KernelRequest& request) {
-    const Shape& x = request.inputs[0].shape();
-    gradient_.rows = rows_of(x);
-    gradient_.columns = x.dim(-1);
-    gradient_.rank = request.inputs[1].shape().dim(-1);
-    const bool transposed = request.attrs.as<LoraGradientAttrs>().transposed != 0;
-    gradient_.column_step = transposed ? 1 : gradient_.rank;
-    gradient_.rank_step = transposed ? gradient_.columns : 1;
+    const auto options = request.attrs.as<LoraGradientAttrs>();
+    for (std::size_t m = 0; m < members_of(request); ++m) {
+      const Shape& x = request.inputs[2 * m].shape();
+      LoraGradient g{};
+      g.rows = rows_of(x);
+      g.columns = x.dim(-1);
+      g.rank = request.inputs[2 * m + 1].shape().dim(-1);
+      g.column_step = options.is_transposed(m) ? 1 : g.rank;
+      g.rank_step = options.is_transposed(m) ? g.columns : 1;
+      members_.push_back(g);
+    }
   }
   std::size_t scratch_bytes() const override {
-    const std::int64_t parts = lora_gradient_parts(gradient_);
-    if (parts == 1) return 0;
-    return static_cast<std::size_t>(parts * gradient_.columns * gradient_.rank) * sizeof(float);
+    std::int64_t most = 0;
+    for (const LoraGradient& g : members_)
+      if (const std::int64_t parts = lora_gradient_parts(g); parts > 1)
+        most = std::max(most, parts * g.columns * g.rank);
+    return static_cast<std::size_t>(most) * sizeof(float);
   }
   void run(const void* const* inputs, void* output, void* scratch) const override {
-    LoraGradient g = gradient_;
-    g.x = inputs[0];
-    g.t = static_cast<const float*>(inputs[1]);
-    g.out = static_cast<float*>(output);
-    g.partial = static_cast<float*>(scratch);
-    launch_lora_gradient(g, current_launch().stream);
+    run_results(inputs, &output, scratch);
+  }
+  void run_results(const void* const* inputs, void* const* outputs, void* scratch) const override {
+    std::vector<LoraGradient> members = members_;
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      members[m].x = inputs[2 * m];
+      members[m].t = static_cast<const float*>(inputs[2 * m + 1]);
+      members[m].out = static_cast<float*>(outputs[m]);
+      members[m].partial = static_cast<float*>(scratch);
+    }
+    launch_lora_gradients(members, current_launch().stream);
   }
 
  private:
-  LoraGradient gradient_{};
+  std::vector<LoraGradient> members_;
 };
 
 bool supports_gradient(const KernelRequest& request) {
-  return takes(request.inputs[0], request.inputs[1], request.inputs[1].shape().dim(-1));
+  return takes_members(request, [](const Slot& t) { return t.shape().dim(-1); }) &&
+         (members_of(request) == 1 || joins_lora_gradients());
 }
 
 template <typename K>
@@ -165,8 +210,10 @@ std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
 
 constexpr KernelEntry entries[] = {
     {.op = "lora_projection", .prepare = prepare<ProjectionKernel>, .supports = supports_projection},
+    {.op = "lora_projections", .prepare = prepare<ProjectionKernel>, .supports = supports_projection},
     {.op = "lora_update", .prepare = prepare<UpdateKernel>, .supports = supports_update},
     {.op = "lora_gradient", .prepare = prepare<GradientKernel>, .supports = supports_gradient},
+    {.op = "lora_gradients", .prepare = prepare<GradientKernel>, .supports = supports_gradient},
 };
 
 }  // namespace

@@ -3,24 +3,12 @@
 #include "backend/cuda/check.h"
 #include "backend/cuda/cluster.cuh"
 #include "backend/cuda/gpu.h"
+#include "backend/cuda/hopper/lora_kernels.h"
 #include "backend/cuda/lora_kernels.h"
-#include "backend/cuda/tensor_core.cuh"
+#include "backend/cuda/lora_numbers.cuh"
 
 namespace wick::cuda {
 namespace {
-
-/// f32 numbers as the sum of two bf16 ones, so that products with bf16 numbers are nearly those of f32.
-struct SplitPair {
-  std::uint32_t high;
-  std::uint32_t low;
-  __device__ SplitPair(float first, float second) : high(pack<Bf16>(first, second)) {
-    low = pack<Bf16>(first - __uint_as_float(high << 16), second - __uint_as_float(high & 0xffff0000u));
-  }
-};
-
-__device__ inline bool is_aligned(const void* address) {
-  return reinterpret_cast<std::uintptr_t>(address) % 16 == 0;
-}
 
 /// Eight elements, zeros when not `inside`; at any address where that is not known to be `aligned`.
 __device__ inline uint4 load_eight(const Bf16* from, bool inside, bool aligned) {
@@ -317,8 +305,6 @@ void launch_project(const LoraProjection& p, cudaStream_t stream) {
                   floats * sizeof(float), stream, "the projection of an adapter", p);
 }
 
-}  // namespace
-
 void launch_lora_projection(const LoraProjection& p, cudaStream_t stream) {
   const bool many = p.rows > 1024;  // then blocks of more rows, which read a less often, are enough
   if (p.rank <= 8)
@@ -329,6 +315,17 @@ void launch_lora_projection(const LoraProjection& p, cudaStream_t stream) {
     many ? launch_project<4, 2>(p, stream) : launch_project<4, 1>(p, stream);
   else
     launch_project<8, 1>(p, stream);
+}
+
+}  // namespace
+
+bool joins_lora_projections(std::int64_t rank) {
+  return compute_capability() == 90 && rank <= hopper::most_projection_rank;
+}
+
+void launch_lora_projections(std::span<const LoraProjection> members, cudaStream_t stream) {
+  if (joins_lora_projections(members[0].rank)) return hopper::launch_lora_projections(members, stream);
+  for (const LoraProjection& p : members) launch_lora_projection(p, stream);
 }
 
 void launch_lora_expansion(const LoraExpansion& p, cudaStream_t stream) {
@@ -358,10 +355,6 @@ struct GradientSplits {
   std::int64_t parts = 1;
 };
 
-}  // namespace
-
-std::int64_t lora_gradient_parts(const LoraGradient& p) { return GradientSplits(p).parts; }
-
 void launch_lora_gradient(const LoraGradient& p, cudaStream_t stream) {
   const GradientSplits splits(p);
   const std::int64_t blocks = (p.columns + gradient_columns - 1) / gradient_columns;
@@ -375,6 +368,17 @@ void launch_lora_gradient(const LoraGradient& p, cudaStream_t stream) {
   sum_splits<<<static_cast<unsigned>((count + 255) / 256), 256, 0, stream>>>(p.partial, p.out, count,
                                                                              splits.parts);
   check_launch("the gradient of an adapter");
+}
+
+}  // namespace
+
+std::int64_t lora_gradient_parts(const LoraGradient& p) { return GradientSplits(p).parts; }
+
+bool joins_lora_gradients() { return compute_capability() == 90; }
+
+void launch_lora_gradients(std::span<const LoraGradient> members, cudaStream_t stream) {
+  if (joins_lora_gradients()) return hopper::launch_lora_gradients(members, stream);
+  for (const LoraGradient& p : members) launch_lora_gradient(p, stream);
 }
 
 }  // namespace wick::cuda

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <span>
 
 #include "wick/dtype.h"
 
@@ -11,6 +12,8 @@
 namespace wick::cuda {
 
 inline constexpr std::int64_t most_lora_rank = 64;
+/// Projections, or gradients, of as many rows and ranks each that are computed together.
+inline constexpr int most_joined = 8;
 
 /// out [rows, rank] = scale x [rows, depth] a^T, in f32; element (i, k) of a lies at i rank_step + k
 /// depth_step.
@@ -22,7 +25,9 @@ struct LoraProjection {
   std::int64_t rank_step, depth_step;
   float scale;
 };
-void launch_lora_projection(const LoraProjection& projection, cudaStream_t stream);
+/// Whether several of this rank are one launch.
+bool joins_lora_projections(std::int64_t rank);
+void launch_lora_projections(std::span<const LoraProjection> members, cudaStream_t stream);
 
 /// out [rows, columns] = t [rows, rank] b^T + bias, in bf16; element (n, i) of b lies at n column_step + i
 /// rank_step.
@@ -48,6 +53,8 @@ struct LoraGradient {
   std::int64_t column_step, rank_step;
 };
 std::int64_t lora_gradient_parts(const LoraGradient& gradient);
-void launch_lora_gradient(const LoraGradient& gradient, cudaStream_t stream);
+/// Whether several are one launch.
+bool joins_lora_gradients();
+void launch_lora_gradients(std::span<const LoraGradient> members, cudaStream_t stream);
 
 }  // namespace wick::cuda
