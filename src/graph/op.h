@@ -103,6 +103,11 @@ struct Op {
   /// How many results it has, all of what `infer` says. A graph node is the first; `pick` nodes stand for the
   /// others.
   std::size_t results = 1;
+
+  /// Of ops that only passes make, which have results of several shapes: all of them, the first as `infer`
+  /// says.
+  std::vector<Spec> (*infer_all)(InputSpecs inputs, const Attrs& attrs) = nullptr;
+
   /// Output element i depends on (broadcast) input elements i only.
   bool elementwise = false;
   /// False: no gradient flows (comparisons, argmax, random bits, stop_gradient).

@@ -26,22 +26,28 @@ double product_flops(const Shape& x, const Shape& output) {
   return 2 * static_cast<double>(output.elements()) * static_cast<double>(x.dim(-1));
 }
 
+Spec infer_projection(InputSpecs in, const Attrs& attrs) {
+  const bool transposed = attrs.as<LoraProjectionAttrs>().transposed != 0;
+  return {product_shape(in[0].shape, in[1].shape, transposed), in[1].dtype};
+}
+
+double projection_flops(InputSpecs in, const Spec& output, const Attrs&) {
+  return product_flops(in[0].shape, output.shape) + static_cast<double>(output.shape.elements());
+}
+
+std::string describe_projection(const Attrs& attrs) {
+  return fmt::format("scale={}", attrs.as<LoraProjectionAttrs>().scale);
+}
+
 const Op projection_op{
     .name = "lora_projection",
-    .infer = [](InputSpecs in, const Attrs& attrs) -> Spec {
-      const bool transposed = attrs.as<LoraProjectionAttrs>().transposed != 0;
-      return {product_shape(in[0].shape, in[1].shape, transposed), in[1].dtype};
-    },
+    .infer = infer_projection,
     .decompose = [](Inputs in, const Attrs& attrs) -> Tensor {
       const auto options = attrs.as<LoraProjectionAttrs>();
       return product(cast_to(in[0], in[1].dtype()), in[1], options.transposed != 0) * options.scale;
     },
-    .describe =
-        [](const Attrs& attrs) { return fmt::format("scale={}", attrs.as<LoraProjectionAttrs>().scale); },
-    .flops =
-        [](InputSpecs in, const Spec& output, const Attrs&) {
-          return product_flops(in[0].shape, output.shape) + static_cast<double>(output.shape.elements());
-        },
+    .describe = describe_projection,
+    .flops = projection_flops,
 };
 
 /// Inputs are x, weight, [bias,] t, b.
@@ -69,25 +75,52 @@ const Op update_op{
         },
 };
 
+Spec infer_gradient(InputSpecs in, const Attrs& attrs) {
+  const std::int64_t columns = in[0].shape.dim(-1);
+  const std::int64_t rank = in[1].shape.dim(-1);
+  const bool transposed = attrs.as<LoraGradientAttrs>().is_transposed(0);
+  return {transposed ? Shape{rank, columns} : Shape{columns, rank}, in[1].dtype};
+}
+
+double gradient_flops(InputSpecs in, const Spec&, const Attrs&) {
+  return 2 * static_cast<double>(in[0].shape.elements()) * static_cast<double>(in[1].shape.dim(-1));
+}
+
 const Op gradient_op{
     .name = "lora_gradient",
-    .infer = [](InputSpecs in, const Attrs& attrs) -> Spec {
-      const std::int64_t columns = in[0].shape.dim(-1);
-      const std::int64_t rank = in[1].shape.dim(-1);
-      const bool transposed = attrs.as<LoraGradientAttrs>().transposed != 0;
-      return {transposed ? Shape{rank, columns} : Shape{columns, rank}, in[1].dtype};
-    },
+    .infer = infer_gradient,
     .decompose = [](Inputs in, const Attrs& attrs) -> Tensor {
       const Tensor t = flat_rows(in[1]);
       const Tensor x = cast_to(flat_rows(in[0]), t.dtype());
       return attrs.as<LoraGradientAttrs>().transposed != 0 ? matmul(transpose(t), x)
                                                            : matmul(transpose(x), t);
     },
-    .flops =
-        [](InputSpecs in, const Spec&, const Attrs&) {
-          return 2 * static_cast<double>(in[0].shape.elements()) * static_cast<double>(in[1].shape.dim(-1));
-        },
+    .flops = gradient_flops,
 };
+
+Attrs projection_of(const Attrs& attrs, std::size_t) { return attrs; }
+Attrs gradient_of(const Attrs& attrs, std::size_t member) {
+  return LoraGradientAttrs{attrs.as<LoraGradientAttrs>().is_transposed(member) ? 1 : 0};
+}
+
+/// Of several that `infer` tells the result of, with the attributes that `attrs_of` tells: all results.
+template <auto infer, auto attrs_of>
+std::vector<Spec> infer_all(InputSpecs in, const Attrs& attrs) {
+  std::vector<Spec> results;
+  for (std::size_t m = 0; 2 * m < in.size(); ++m)
+    results.push_back(infer(in.subspan(2 * m, 2), attrs_of(attrs, m)));
+  return results;
+}
+
+template <auto infer, auto attrs_of, auto flops>
+double all_flops(InputSpecs in, const Spec&, const Attrs& attrs) {
+  double total = 0;
+  for (std::size_t m = 0; 2 * m < in.size(); ++m) {
+    const InputSpecs member = in.subspan(2 * m, 2);
+    total += flops(member, infer(member, attrs_of(attrs, m)), attrs);
+  }
+  return total;
+}
 
 }  // namespace
 
@@ -104,6 +137,23 @@ Tensor lora_update(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 
 Tensor lora_gradient(const Tensor& x, const Tensor& t, bool transposed) {
   return record(gradient_op, {x, t}, LoraGradientAttrs{transposed}, SourceLocation{});
+}
+
+const Op& lora_projections_op() {
+  static constexpr Op op{.name = "lora_projections",
+                         .infer = infer_projection,
+                         .describe = describe_projection,
+                         .flops = all_flops<infer_projection, projection_of, projection_flops>,
+                         .infer_all = infer_all<infer_projection, projection_of>};
+  return op;
+}
+
+const Op& lora_gradients_op() {
+  static constexpr Op op{.name = "lora_gradients",
+                         .infer = infer_gradient,
+                         .flops = all_flops<infer_gradient, gradient_of, gradient_flops>,
+                         .infer_all = infer_all<infer_gradient, gradient_of>};
+  return op;
 }
 
 }  // namespace wick

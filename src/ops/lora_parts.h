@@ -17,4 +17,9 @@ Tensor lora_update(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 /// x^T t over all rows in t's dtype, [in, rank], or [rank, in] when `transposed`.
 Tensor lora_gradient(const Tensor& x, const Tensor& t, bool transposed);
 
+/// Several projections, or gradients, as one step, which passes make: the inputs and the results are those of
+/// the members, one after the other. Projections have the same attributes, gradients a bit each.
+const Op& lora_projections_op();
+const Op& lora_gradients_op();
+
 }  // namespace wick

@@ -12,6 +12,7 @@ std::vector<Spec> Graph::input_specs(const GraphNode& node) const {
 }
 
 std::vector<Spec> Graph::result_specs(const GraphNode& node) const {
+  if (node.op && node.op->infer_all) return node.op->infer_all(input_specs(node), node.attrs);
   if (!node.group || node.op == &reduction_group_op()) {
     std::vector<Spec> specs(node.op ? node.op->results : 1, node.spec);
     if (node.op)

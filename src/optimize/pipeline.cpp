@@ -19,6 +19,7 @@
 #include "optimize/fuse_reductions.h"
 #include "optimize/fuse_residual_norms.h"
 #include "optimize/fuse_thin_linear.h"
+#include "optimize/join_adapters.h"
 #include "optimize/lower.h"
 #include "optimize/merge_groups.h"
 #include "optimize/pass_selection.h"
@@ -54,6 +55,7 @@ constexpr std::array passes{
     Pass{.name = "fuse-reductions", .run = &fuse_reductions, .joins = true},
     Pass{.name = "merge-groups", .run = &merge_groups, .joins = true},
     Pass{.name = "batch-groups", .run = &batch_groups, .joins = true},
+    Pass{.name = "join-adapters", .run = &join_adapters, .joins = true},
     Pass{"schedule", &schedule},
 };
 static_assert(passes.size() <= 64, "the set of disabled passes is kept in 64 bits");

@@ -6,11 +6,13 @@
 #include <thread>
 #include <vector>
 
+#include "pass_harness.h"
 #include "support/error_text.h"
 #include "support/test_device.h"
 #include "wick/error.h"
 #include "wick/eval.h"
 #include "wick/explain.h"
+#include "wick/grad.h"
 #include "wick/memory.h"
 #include "wick/ops.h"
 #include "wick/optimize.h"
@@ -230,6 +232,31 @@ TEST_F(Gpu, ABatchOfGroupsGivesTheBitsOfEachGroup) {
   eval(without);
   for (std::size_t i = 0; i < with.size(); ++i)
     EXPECT_EQ(with[i].to_vector<float>(), without[i].to_vector<float>()) << "member " << i;
+}
+
+/// Members of other widths than each other, of many rows and of few.
+TEST_F(Gpu, AdaptersOfLayersWithOneInputAreRightTogether) {
+  const auto numbers = [&](std::uint64_t seed, const Shape& shape, DType dtype) {
+    return cast(random_normal(random_key(seed).to(gpu_), shape) * 0.1, dtype).eval().detach();
+  };
+  for (std::int64_t rows : {70, 1100}) {
+    const Tensor x = numbers(1, {rows, 136}, DType::bf16);
+    test::expect_same_results("join-adapters", [&] {
+      std::vector<Tensor> outputs;
+      std::vector<Tensor> factors;
+      Tensor loss = Tensor::scalar(0.0F);
+      for (std::int64_t out : {264, 128, 8}) {
+        const Tensor weight = numbers(2, {out, 136}, DType::bf16);
+        factors.push_back(numbers(3, {16, 136}, DType::f32));
+        factors.push_back(numbers(4, {out, 16}, DType::f32));
+        const Tensor& b = factors.back();
+        outputs.push_back(lora_linear(x, weight, {}, factors[factors.size() - 2], b, 2));
+        loss = loss + sum(square(cast(outputs.back(), DType::f32)));
+      }
+      for (const Tensor& gradient : grad(loss, factors)) outputs.push_back(gradient);
+      return outputs;
+    });
+  }
 }
 
 TEST_F(Gpu, TwoStreamsAndEightThreads) {

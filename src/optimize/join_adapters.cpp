@@ -1,0 +1,165 @@
+#include "optimize/join_adapters.h"
+
+#include <functional>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <queue>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "ops/attributes.h"
+#include "ops/lora_parts.h"
+#include "optimize/has_kernel.h"
+
+namespace wick {
+namespace {
+
+constexpr std::uint32_t none = ~std::uint32_t{0};
+/// Members of one step, at most: what they read is held until all of it is there.
+constexpr std::size_t most_members = 8;
+
+bool is_projection(const GraphNode& node) { return node.op && node.op->name == "lora_projection"; }
+bool is_gradient(const GraphNode& node) { return node.op && node.op->name == "lora_gradient"; }
+
+class Joiner {
+ public:
+  Joiner(const Graph& graph, const PassContext& context)
+      : graph_(graph),
+        context_(context),
+        same_layers_(graph.nodes.size()),
+        set_of_(graph.nodes.size(), none) {
+    std::iota(same_layers_.begin(), same_layers_.end(), 0U);
+  }
+
+  Graph run() {
+    find_layers();
+    std::map<std::string, std::vector<std::uint32_t>> alike;
+    for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
+      const std::optional<std::string> key = key_of(i);
+      if (!key) continue;
+      std::vector<std::uint32_t>& members = alike[*key];
+      members.push_back(i);
+      if (members.size() == most_members) join(std::exchange(members, {}));
+    }
+    for (auto& [key, members] : alike) join(std::move(members));
+    return sets_.empty() ? graph_ : rewritten().value_or(graph_);
+  }
+
+ private:
+  /// A factor's gradient reads what its layer reads, or the gradient of what it writes, and the projection of
+  /// the other one.
+  void find_layers() {
+    for (const GraphNode& node : graph_.nodes)
+      if (is_gradient(node) && is_projection(graph_.nodes[node.inputs[1]]))
+        same_layers_[layers_of(node.inputs[0])] = layers_of(graph_.nodes[node.inputs[1]].inputs[0]);
+  }
+
+  /// Equal for values that layers with one input read, or get as gradients of their outputs.
+  std::uint32_t layers_of(std::uint32_t value) {
+    while (same_layers_[value] != value) value = same_layers_[value] = same_layers_[same_layers_[value]];
+    return value;
+  }
+
+  /// Equal for nodes that can be members of one step; nothing for those that cannot be members of any.
+  std::optional<std::string> key_of(std::uint32_t i) {
+    const GraphNode& node = graph_.nodes[i];
+    if (!is_projection(node) && !is_gradient(node)) return std::nullopt;
+    std::string key;
+    const auto put = [&](const auto& value) {
+      key.append(reinterpret_cast<const char*>(&value), sizeof(value));  // NOLINT: bytes to compare
+    };
+    put(node.op);
+    put(layers_of(node.inputs[0]));
+    const Shape& low = is_projection(node) ? node.spec.shape : graph_.nodes[node.inputs[1]].spec.shape;
+    put(low.elements());
+    put(low.dim(-1));
+    if (!is_projection(node)) return key;
+    const auto attrs = node.attrs.as<LoraProjectionAttrs>();
+    put(attrs.scale);
+    put(attrs.transposed);
+    return key;
+  }
+
+  void join(std::vector<std::uint32_t> members) {
+    if (members.size() < 2 || !has_kernel(graph_, step_of(members), context_)) return;
+    for (std::uint32_t member : members) set_of_[member] = static_cast<std::uint32_t>(sets_.size());
+    sets_.push_back(std::move(members));
+  }
+
+  /// Inputs are positions in the old graph.
+  GraphNode step_of(const std::vector<std::uint32_t>& members) const {
+    GraphNode step = graph_.nodes[members.front()];
+    step.op = is_projection(step) ? &lora_projections_op() : &lora_gradients_op();
+    step.inputs = {};
+    std::int64_t transposed = 0;
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      const GraphNode& node = graph_.nodes[members[m]];
+      for (std::uint32_t input : node.inputs) step.inputs.push_back(input);
+      if (is_gradient(node)) transposed |= node.attrs.as<LoraGradientAttrs>().transposed << m;
+    }
+    if (step.op == &lora_gradients_op()) step.attrs = LoraGradientAttrs{transposed};
+    return step;
+  }
+
+  /// A node by its position, the members of a step by that of the first.
+  std::uint32_t unit_of(std::uint32_t i) const { return set_of_[i] == none ? i : sets_[set_of_[i]].front(); }
+
+  /// In the old order as far as steps do not wait for members; nothing where steps wait for each other.
+  std::optional<Graph> rewritten() const {
+    const std::size_t count = graph_.nodes.size();
+    std::vector<std::uint32_t> missing(count, 0);
+    std::vector<std::vector<std::uint32_t>> readers(count);
+    std::priority_queue<std::uint32_t, std::vector<std::uint32_t>, std::greater<>> ready;
+    for (std::uint32_t i = 0; i < count; ++i)
+      for (std::uint32_t input : graph_.nodes[i].inputs) {
+        ++missing[unit_of(i)];
+        readers[unit_of(input)].push_back(unit_of(i));
+      }
+    std::size_t left = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (unit_of(i) != i) continue;
+      ++left;
+      if (missing[i] == 0) ready.push(i);
+    }
+    Rewriter out(graph_);
+    for (; !ready.empty(); --left) {
+      const std::uint32_t i = ready.top();
+      ready.pop();
+      append(out, i);
+      for (std::uint32_t reader : readers[i])
+        if (--missing[reader] == 0) ready.push(reader);
+    }
+    if (left != 0) return std::nullopt;
+    return out.finish();
+  }
+
+  void append(Rewriter& out, std::uint32_t unit) const {
+    if (set_of_[unit] == none) return out.map(unit, out.append(out.mapped_copy(unit)));
+    const std::vector<std::uint32_t>& members = sets_[set_of_[unit]];
+    GraphNode step = step_of(members);
+    for (std::uint32_t& input : step.inputs) input = out[input];
+    const std::uint32_t position = out.append(std::move(step));
+    out.map(unit, position);
+    for (std::size_t m = 1; m < members.size(); ++m)
+      out.map(members[m], out.append(pick(position, m, graph_.nodes[members[m]])));
+  }
+
+  const Graph& graph_;
+  const PassContext& context_;
+  std::vector<std::uint32_t> same_layers_;  // of each value, another one of the same layers, or itself
+  std::vector<std::vector<std::uint32_t>> sets_;
+  std::vector<std::uint32_t> set_of_;  // of each member
+};
+
+}  // namespace
+
+Graph join_adapters(const Graph& graph, const PassContext& context) {
+  if (!context.backend.find(lora_projections_op()) && !context.backend.find(lora_gradients_op()))
+    return graph;
+  return Joiner(graph, context).run();
+}
+
+}  // namespace wick
