@@ -32,7 +32,10 @@ struct ModelInput {
   /// Empty, or broadcastable to [batch, heads, length, keys]: bool (true = may attend) or floating (added),
   /// on top of the causal (and window) rule. For padding and packed rows.
   Tensor mask;
-  KvCache* cache = nullptr;                ///< read and advanced when given
+  KvCache* cache = nullptr;  ///< read and advanced when given
+  /// Empty, or the positions of the cache that are filled as an i64 scalar, in place of its length, which is
+  /// then neither read, checked nor advanced: for steps that are recorded once (see `Compiled`).
+  Tensor cache_length;
   const LowRankLayers* adapter = nullptr;  ///< added to the linear layers that it names
   std::optional<Tensor> dropout_key;       ///< training: a key for the adapter's dropout; absent: no dropout
   bool last_only = false;                  ///< logits of the last position only: [batch, 1, vocab]

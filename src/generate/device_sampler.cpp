@@ -53,13 +53,12 @@ DeviceSampler::DeviceSampler(const SamplingOptions& options, std::span<const std
   seen_ = Tensor::from_bytes(seen, {1, vocabulary}, DType::bool_);
 }
 
-Tensor DeviceSampler::penalized(const Tensor& logits) const {
+Tensor DeviceSampler::penalized(const Tensor& logits, const Tensor& seen) const {
   const Tensor wide = cast(logits, DType::f64);
   const Tensor scores =
       where(greater(wide, 0), wide / options_.repetition_penalty, wide * options_.repetition_penalty);
   // What is not finite stays so, for it has to be seen.
-  return where(logical_and(seen_, is_finite(wide)), minimum(scores, std::numeric_limits<double>::max()),
-               wide);
+  return where(logical_and(seen, is_finite(wide)), minimum(scores, std::numeric_limits<double>::max()), wide);
 }
 
 DeviceSampler::Candidates DeviceSampler::candidates(const Tensor& scores) const {
@@ -79,11 +78,9 @@ DeviceSampler::Candidates DeviceSampler::candidates(const Tensor& scores) const 
   return {kept, 1, limits_sum ? order : Tensor{}};
 }
 
-Choice DeviceSampler::draw(const Tensor& logits, const Tensor& scores) {
+Choice DeviceSampler::draw(const Tensor& logits, const Tensor& scores, const Tensor& share) const {
   const Candidates from = candidates(scores);
-  // Farther below 1 than sums are rounded, so that one of them exceeds this share of the total.
-  const double share = std::min(CounterRandom(options_.seed).unit(draws_++), 1 - 0x1p-40);
-  const Tensor drawn = categorical(from.scores, from.temperature, Tensor::scalar(share));
+  const Tensor drawn = categorical(from.scores, from.temperature, share);
   if (from.scores.node() == logits.node()) return choice(drawn);
   const Tensor place = cast(column(drawn, 0), DType::i64);
   const Tensor id = from.order.defined() ? take_along_axis(from.order, place, 1) : place;
@@ -93,17 +90,22 @@ Choice DeviceSampler::draw(const Tensor& logits, const Tensor& scores) {
 /// The probability is that of the model's own logits. Where nothing is penalised the highest of them is the
 /// chosen one's.
 Choice DeviceSampler::likeliest(const Tensor& logits, const Tensor& scores) const {
-  if (!seen_.defined()) return choice(categorical(logits, 0));
+  if (scores.node() == logits.node()) return choice(categorical(logits, 0));
   const Tensor id = argmax(scores, 1, true);
   const Tensor highest = cast(max(logits, {1}, true), DType::f64);
   const Tensor total = sum(exp(cast(logits, DType::f64) - highest), {1}, true);
   return choice(id, exp(logit_of(logits, id) - highest) / total, logits);
 }
 
-Choice DeviceSampler::choose(const Tensor& logits) {
-  const Tensor scores = seen_.defined() ? penalized(logits) : logits;
-  Choice chosen = options_.temperature == 0 ? likeliest(logits, scores) : draw(logits, scores);
-  if (seen_.defined()) seen_ = scatter(seen_, chosen.id, ones({1, 1}, DType::bool_), 1);
+double DeviceSampler::next_share() {
+  // Farther below 1 than sums are rounded, so that one of them exceeds this share of the total.
+  return std::min(CounterRandom(options_.seed).unit(draws_++), 1 - 0x1p-40);
+}
+
+Choice DeviceSampler::choose(const Tensor& logits, const Tensor& share, Tensor& seen) const {
+  const Tensor scores = seen.defined() ? penalized(logits, seen) : logits;
+  Choice chosen = options_.temperature == 0 ? likeliest(logits, scores) : draw(logits, scores, share);
+  if (seen.defined()) seen = scatter(seen, chosen.id, ones({1, 1}, DType::bool_), 1);
   return chosen;
 }
 

@@ -29,7 +29,12 @@ class DeviceSampler {
 
   /// Records the next choice from floating-point logits [rows, vocabulary]; with a repetition penalty, of one
   /// row. The ids that are chosen join the history.
-  Choice choose(const Tensor& logits);
+  Choice choose(const Tensor& logits) { return choose(logits, Tensor::scalar(next_share()), seen_); }
+  /// The same with a draw of `next_share` and a history that are given: they, too, may be inputs of a
+  /// compiled step. `seen` becomes the history with the choice.
+  Choice choose(const Tensor& logits, const Tensor& share, Tensor& seen) const;
+  /// The next draw, from 0 to below 1, as an f64 number.
+  double next_share();
 
   /// What the history is kept in: bool [1, vocabulary]; empty without a repetition penalty. To be evaluated
   /// with each choice, so that it becomes data.
@@ -44,9 +49,9 @@ class DeviceSampler {
     Tensor order;  ///< the ids that the scores are of; empty: all, in turn
   };
   Candidates candidates(const Tensor& scores) const;
-  Tensor penalized(const Tensor& logits) const;
+  Tensor penalized(const Tensor& logits, const Tensor& seen) const;
   Choice likeliest(const Tensor& logits, const Tensor& scores) const;
-  Choice draw(const Tensor& logits, const Tensor& scores);
+  Choice draw(const Tensor& logits, const Tensor& scores, const Tensor& share) const;
 
   SamplingOptions options_;
   std::uint64_t draws_ = 0;

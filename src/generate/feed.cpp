@@ -9,15 +9,9 @@
 
 namespace wick {
 
-Tensor record_feed(const Model& model, const LoraAdapter* adapter, KvCache& cache, const Tensor& ids,
-                   std::int64_t padding) {
-  ModelInput input;
-  input.ids = ids;
-  input.padding = padding;
-  input.cache = &cache;
-  input.adapter = adapter;
+Tensor record_feed(const Model& model, ModelInput input) {
   input.last_only = true;
-  return reshape(model.forward(input), {ids.dim(0), model.config().vocab_size});
+  return reshape(model.forward(input), {input.ids.dim(0), model.config().vocab_size});
 }
 
 void append_tensors(const KvCache& cache, std::vector<Tensor>& outputs) {
@@ -37,10 +31,13 @@ Explanation explain_forward(const Model& model, const LoraAdapter* adapter, std:
         rows, length, cached, positions));
   KvCache cache = model.make_cache(rows, cached + length);
   cache.length = cached;
-  const Tensor ids = Tensor::from(std::vector<std::int32_t>(static_cast<std::size_t>(rows * length), 0),
-                                  Shape{rows, length});
+  ModelInput input;
+  input.ids = Tensor::from(std::vector<std::int32_t>(static_cast<std::size_t>(rows * length), 0),
+                           Shape{rows, length});
+  input.cache = &cache;
+  input.adapter = adapter;
   const bool on_host = model.device() == cpu;
-  Tensor logits = record_feed(model, adapter, cache, ids);
+  Tensor logits = record_feed(model, input);
   if (on_host) logits = cast(logits, DType::f32);
   std::vector<Tensor> outputs{logits};
   if (on_host)

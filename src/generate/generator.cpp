@@ -2,25 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <optional>
-#include <span>
 #include <utility>
 
-#include "core/buckets.h"
-#include "generate/device_sampler.h"
-#include "generate/feed.h"
+#include "generate/session.h"
 #include "generate/stop_matcher.h"
 #include "wick/error.h"
-#include "wick/eval.h"
 #include "wick/generate.h"
-#include "wick/ops.h"
 
 namespace wick {
 namespace {
-
-/// Prompts of up to eight times this are padded to a multiple of it; see bucketed_length.
-constexpr std::int64_t prompt_bucket = 8;
 
 using Clock = std::chrono::steady_clock;
 
@@ -39,83 +30,6 @@ void check_prompt(const ModelConfig& config, const std::vector<std::int32_t>& id
     throw ArgumentError(fmt::format("the prompt has {} tokens, the model has {} positions; shorten it",
                                     ids.size(), config.max_position_embeddings));
 }
-
-/// A step that was submitted.
-struct Fed {
-  Tensor logits;  ///< [1, vocabulary]; f32 where the host's sampler reads them
-  Choice choice;  ///< without numbers where the host's sampler gives them, of nothing where it chooses
-};
-
-/// A model with a cache that holds what was fed so far, and the choice of what comes next.
-class Session {
- public:
-  Session(const Model& model, const LoraAdapter* adapter, const std::vector<std::int32_t>& prompt,
-          const SamplingOptions& sampling, std::int64_t capacity)
-      : model_(model),
-        adapter_(adapter),
-        cache_(model.make_cache(1, capacity)),
-        likeliest_(sampling.temperature == 0 && sampling.repetition_penalty == 1),
-        host_(sampling),
-        history_(prompt) {
-    if (model.device() != cpu) device_.emplace(sampling, prompt, model.config().vocab_size);
-  }
-
-  /// Submits ids [1, length], the last `padding` of which are none.
-  Fed feed(const Tensor& ids, std::int64_t padding = 0) {
-    Fed fed{record_feed(model_, adapter_, cache_, ids, padding), {}};
-    if (!device_) fed.logits = cast(fed.logits, DType::f32);
-    std::vector<Tensor> outputs{fed.logits};
-    if (device_) {
-      fed.choice = device_->choose(fed.logits);
-      outputs.insert(outputs.end(), {fed.choice.id, fed.choice.numbers});
-      if (device_->seen().defined()) outputs.push_back(device_->seen());
-    } else if (likeliest_) {
-      fed.choice.id = argmax(fed.logits, 1, true);
-      outputs.push_back(fed.choice.id);
-    }
-    append_tensors(cache_, outputs);
-    eval_async(outputs, History::drop);
-    return fed;
-  }
-
-  /// Submits a prompt, padded to one of few lengths, so that few plans are made.
-  Fed feed_prompt(std::vector<std::int32_t> ids) {
-    const auto length = static_cast<std::int64_t>(ids.size());
-    const std::int64_t padded = padded_length(model_.config(), length);
-    ids.resize(static_cast<std::size_t>(padded), 0);
-    return feed(Tensor::from(ids, {1, padded}), padded - length);
-  }
-
-  /// Whether the step behind another may be fed the token before anybody here has seen it.
-  bool may_run_ahead() const { return device_ || likeliest_; }
-
-  /// Waits for the token that comes behind a step. Once for each step, in their order.
-  SampledToken token_after(const Fed& fed) {
-    if (device_) {
-      const SampledToken chosen = fed.choice.read();
-      if (!std::isnan(chosen.probability)) return chosen;
-    }
-    // Also names the logit that is at fault.
-    cast(fed.logits, DType::f32).copy_bytes(std::as_writable_bytes(std::span(logits_)));
-    const SampledToken chosen = host_.sample(logits_, history_);
-    history_.push_back(chosen.id);
-    return chosen;
-  }
-
-  static std::int64_t padded_length(const ModelConfig& config, std::int64_t length) {
-    return std::min(bucketed_length(length, prompt_bucket), config.max_position_embeddings);
-  }
-
- private:
-  const Model& model_;
-  const LoraAdapter* adapter_;
-  KvCache cache_;
-  bool likeliest_;                       // of the model's own logits: every token
-  std::optional<DeviceSampler> device_;  // on a GPU: logits stay there
-  Sampler host_;                         // on the host it is faster than ops
-  std::vector<std::int32_t> history_;
-  std::vector<float> logits_ = std::vector<float>(static_cast<std::size_t>(model_.config().vocab_size));
-};
 
 }  // namespace
 

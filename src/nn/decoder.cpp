@@ -27,12 +27,16 @@ Decoder::Decoder(const Model& model, const ModelInput& input)
   length_ = input.ids.dim(1);
   if (input.padding < 0 || (input.padding > 0 && input.padding >= length_))
     throw ArgumentError(fmt::format("{} ids of padding leave nothing of rows of {}", input.padding, length_));
+  if (input.cache_length.defined() &&
+      (!input.cache || input.cache_length.rank() != 0 || input.cache_length.dtype() != DType::i64))
+    throw ArgumentError(fmt::format("the cache's length must be an i64 scalar beside a cache, not {}",
+                                    input.cache_length.str()));
   if (input.cache) {
-    start_ = input.cache->length;
+    if (!input.cache_length.defined()) start_ = input.cache->length;
     if (start_ + length_ > input.cache->capacity)
       throw ArgumentError(fmt::format("the KV cache has room for {} positions, {} are needed",
                                       input.cache->capacity, start_ + length_));
-    offset_ = Tensor::scalar<std::int64_t>(start_);
+    offset_ = input.cache_length.defined() ? input.cache_length : Tensor::scalar<std::int64_t>(start_);
   }
   // The table's length is structure: rounded up so that decoding reuses one plan.
   const std::int64_t most = config_.max_position_embeddings;
@@ -130,7 +134,8 @@ Tensor Decoder::hidden_states() {
     const std::span<const Tensor> inputs(&x, 1);
     x = input_.checkpoint_layers ? checkpoint(block, inputs) : block(inputs);
   }
-  if (input_.cache) input_.cache->length = start_ + length_ - input_.padding;
+  if (input_.cache && !input_.cache_length.defined())
+    input_.cache->length = start_ + length_ - input_.padding;
   const NameScope scope("model.norm");
   // Which position is the last is data: it does not make another plan.
   if (input_.last_only && length_ > 1)

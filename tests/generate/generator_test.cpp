@@ -228,6 +228,54 @@ TEST(Generate, PaddingOfAPromptChangesNoLogit) {
             "4 ids of padding leave nothing of rows of 4");
 }
 
+TEST(Generate, TheCachesLengthMayBeATensor) {
+  const Model model = tiny_model();
+  const auto fed_behind_the_prompt = [&](bool as_tensor) {
+    KvCache cache = model.make_cache(1, 32);
+    ModelInput first;
+    first.ids = Tensor::from(prompt, {1, static_cast<std::int64_t>(prompt.size())});
+    first.cache = &cache;
+    (void)model.forward(first);
+    ModelInput next;
+    next.ids = Tensor::from(std::vector<std::int32_t>{8, 3}, {1, 2});
+    next.cache = &cache;
+    if (as_tensor) {
+      cache.length = 31;  // neither read, so that two more would be too many, nor advanced
+      next.cache_length = Tensor::scalar(static_cast<std::int64_t>(prompt.size()));
+    }
+    std::vector<float> logits = model.forward(next).to_vector<float>();
+    EXPECT_EQ(cache.length, as_tensor ? 31 : 7);
+    return logits;
+  };
+  EXPECT_EQ(fed_behind_the_prompt(true), fed_behind_the_prompt(false));
+
+  KvCache cache = model.make_cache(1, 32);
+  ModelInput input;
+  input.ids = zeros({1, 1}, DType::i32);
+  input.cache_length = Tensor::scalar(std::int64_t{3});
+  const auto error = [&] { return error_text<ArgumentError>([&] { model.forward(input); }); };
+  EXPECT_EQ(error(),
+            "the cache's length must be an i64 scalar beside a cache, not " + input.cache_length.str());
+  input.cache = &cache;
+  input.cache_length = zeros({1}, DType::i64);
+  EXPECT_EQ(error(),
+            "the cache's length must be an i64 scalar beside a cache, not " + input.cache_length.str());
+}
+
+TEST(Generate, AStepIsRecordedOnce) {
+  const Model model = tiny_model();
+  for (const SamplingOptions& sampling :
+       {SamplingOptions{.temperature = 0}, SamplingOptions{.repetition_penalty = 1.4}}) {
+    const auto before = plan_cache_stats();
+    GenerateOptions options = greedy(20);
+    options.sampling = sampling;
+    EXPECT_EQ(generate(model, numbers_tokenizer(), prompt, options).ids.size(), 20U);
+    const auto after = plan_cache_stats();
+    // A plan is asked for by the prompt and by the first step behind it.
+    EXPECT_EQ(after.hits + after.misses - before.hits - before.misses, 2U);
+  }
+}
+
 TEST(Generate, TwoHundredLengthsMakeFewPlans) {
   const Model model = tiny_model();
   const Tokenizer tokenizer = numbers_tokenizer();
