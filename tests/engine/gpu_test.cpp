@@ -88,6 +88,21 @@ TEST_F(Gpu, ReplaysTakeNewNumbers) {
   }
 }
 
+/// Kernels begin before those ahead have ended, and take their places in memory.
+TEST_F(Gpu, KernelsSeeWhatThoseAheadWrote) {
+  const auto chain = [](Tensor x) {
+    for (int i = 0; i < 20; ++i) x = max(x) - transpose(x);
+    return x;
+  };
+  for (const Shape& shape : {Shape{1, 1}, Shape{3, 4}, Shape{100, 50}, Shape{1024, 1000}}) {
+    SCOPED_TRACE(shape.elements());
+    const Tensor x = reshape(numbers(shape.elements()), shape);
+    const auto expected = chain(x).to_vector<float>();
+    const Tensor there = x.to(gpu_);
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(chain(there).to_vector<float>() == expected) << i;
+  }
+}
+
 /// More addresses than a plan has graphs: what is small is moved then, at any alignment and size.
 TEST_F(Gpu, ReplaysReadAndWriteWhereverValuesLie) {
   const Tensor bytes = cast(numbers(64), DType::u8).to(gpu_);

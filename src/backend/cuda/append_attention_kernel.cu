@@ -2,15 +2,15 @@
 
 #include "backend/cuda/append_attention.h"
 #include "backend/cuda/attention_decode.cuh"
-#include "backend/cuda/dependent_launch.cuh"
+#include "backend/cuda/cluster.cuh"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/launch_kernel.h"
 
 // One generated position: rotation of its query and key, their place in the cache, and attention, in one
 // kernel. A cluster of blocks takes a key head; its blocks take turns at the keys.
 namespace wick::cuda {
 namespace {
-
-constexpr int most_cluster = 8;
 
 /// Few warps where each holds much in registers.
 template <int Width>
@@ -151,20 +151,20 @@ __global__ void __launch_bounds__(Block<Width>::threads, Block<Width>::on_multip
     shared.largest[i / Width] = part.largest;
     shared.total[i / Width] = part.total;
   }
-  meet_cluster();
+  sync_cluster();
   for (int i = static_cast<int>(threadIdx.x); i < queries * Width; i += threads) {
     const int row = i / Width * cluster + rank;  // the blocks take turns at the rows
     const int column = i % Width;
     if (row >= queries) break;
     if (column >= d) continue;
-    const RowPart sum = sum_of_parts<most_cluster>(cluster, [&](int c) -> RowPart {
-      return {read_of_rank(&shared.largest[row], c), read_of_rank(&shared.total[row], c),
-              read_of_rank(&shared.values[row][column], c)};
+    const RowPart sum = sum_of_parts<most_cluster_blocks>(cluster, [&](int c) -> RowPart {
+      return {read_of_block(&shared.largest[row], c), read_of_block(&shared.total[row], c),
+              read_of_block(&shared.values[row][column], c)};
     });
     static_cast<T*>(a.out)[(batch * a.heads + kv_head * queries + row) * a.d + column] =
         written<T>(sum.total == 0 ? 0.0f : sum.value / sum.total);
   }
-  meet_cluster();  // nobody leaves while others read its parts
+  sync_cluster();  // nobody leaves while others read its parts
 }
 
 /// The blocks of a list split the keys as far as all clusters run at once.
@@ -172,15 +172,14 @@ template <typename T, int Width, int Groups>
 void launch(const AppendedAttention& p, cudaStream_t stream) {
   const auto lists = static_cast<unsigned>(p.attention.batch * p.attention.kv_heads);
   const std::int64_t steps = (p.attention.n + Block<Width>::keys - 1) / Block<Width>::keys;
-  DependentLaunch how{.blocks = 0,
-                      .threads = Block<Width>::threads,
-                      .shared = sizeof(Shared<Width, Groups>),
-                      .cluster = static_cast<unsigned>(std::min<std::int64_t>(most_cluster, steps)),
-                      .stream = stream};
-  while (how.cluster > 1 && most_clusters(append_and_attend<T, Width, Groups>, how) < lists) --how.cluster;
-  how.blocks = lists * how.cluster;
-  launch_dependent(append_and_attend<T, Width, Groups>, how, "attention of one position", p,
-                   static_cast<int>(how.cluster));
+  Grid grid{.blocks = {},
+            .threads = Block<Width>::threads,
+            .shared = sizeof(Shared<Width, Groups>),
+            .cluster = static_cast<unsigned>(std::min<std::int64_t>(most_cluster_blocks, steps))};
+  while (grid.cluster > 1 && most_clusters(append_and_attend<T, Width, Groups>, grid) < lists) --grid.cluster;
+  grid.blocks = lists * grid.cluster;
+  launch_kernel(append_and_attend<T, Width, Groups>, grid, stream, "attention of one position", p,
+                static_cast<int>(grid.cluster));
 }
 
 }  // namespace

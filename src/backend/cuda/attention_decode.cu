@@ -1,8 +1,9 @@
 #include <algorithm>
 
 #include "backend/cuda/attention_decode.cuh"
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/launch_kernel.h"
 
 // Attention of few queries, as when text is generated: blocks split the keys, a second pass adds them up.
 namespace wick::cuda {
@@ -41,6 +42,7 @@ struct Row {
 /// A block takes the keys of one split of one key head.
 template <typename T, int Width, bool masked>
 __global__ void __launch_bounds__(threads) attend_to_split(const AttentionProblem p, const Parts parts) {
+  begin_in_order();
   __shared__ WarpParts<warps, Width, 2> warp_parts;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -111,6 +113,7 @@ __global__ void __launch_bounds__(threads) attend_to_split(const AttentionProble
 /// A block sums up the splits of one row.
 template <typename T>
 __global__ void __launch_bounds__(threads) combine_splits(const AttentionProblem p, const Parts parts) {
+  begin_in_order();
   const std::int64_t rows = p.heads / p.kv_heads * p.m;
   const std::int64_t list = blockIdx.x / rows;
   const std::int64_t r = blockIdx.x % rows;
@@ -139,11 +142,10 @@ template <typename T, int Width>
 void launch(const AttentionProblem& p, const Parts& parts, cudaStream_t stream) {
   const std::int64_t lists = p.batch * p.kv_heads;
   const auto kernel = p.mask ? attend_to_split<T, Width, true> : attend_to_split<T, Width, false>;
-  kernel<<<static_cast<unsigned>(lists * parts.splits), threads, 0, stream>>>(p, parts);
-  check_launch("attention");
+  launch_kernel(kernel, {static_cast<unsigned>(lists * parts.splits), threads}, stream, "attention", p,
+                parts);
   const auto rows = static_cast<unsigned>(p.batch * p.heads * p.m);
-  combine_splits<T><<<rows, static_cast<unsigned>(threads), 0, stream>>>(p, parts);
-  check_launch("attention");
+  launch_kernel(combine_splits<T>, {rows, threads}, stream, "attention", p, parts);
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 #include "backend/cuda/attention.cuh"
 #include "backend/cuda/attention_tiles.cuh"
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/hopper/attention.h"
+#include "backend/cuda/launch_kernel.h"
 
 // Attention of 16-bit floats by tensor cores, tile by tile with a running softmax (Milakov and Gimelshein
 // 2018, https://arxiv.org/abs/1805.02867; Dao et al. 2022, https://arxiv.org/abs/2205.14135).
@@ -16,6 +17,7 @@ constexpr int block_rows = warps * 16;
 /// A block computes 64 queries of one head, a warp 16 of them. Width: d, rounded up; Keys: of a tile.
 template <typename T, int Width, int Keys, bool masked>
 __global__ void __launch_bounds__(threads) flash_attention(const AttentionProblem p) {
+  begin_in_order();
   using Tile = SharedTile<Keys, Width>;
   extern __shared__ uint4 shared[];
   auto* const keys = reinterpret_cast<Tile*>(shared);  // [2], then values [2]
@@ -119,13 +121,10 @@ void launch(const AttentionProblem& p, cudaStream_t stream) {
   visit_half(p.dtype, [&]<typename T>() {
     const auto kernel =
         p.mask ? flash_attention<T, Width, Keys, true> : flash_attention<T, Width, Keys, false>;
-    constexpr int shared = static_cast<int>(4 * sizeof(SharedTile<Keys, Width>));
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-          "asking for shared memory");
+    constexpr std::size_t shared = 4 * sizeof(SharedTile<Keys, Width>);
     const std::int64_t blocks = p.batch * p.heads * ((p.m + block_rows - 1) / block_rows);
-    kernel<<<static_cast<unsigned>(blocks), threads, shared, stream>>>(p);
+    launch_kernel(kernel, {static_cast<unsigned>(blocks), threads, shared}, stream, "attention", p);
   });
-  check_launch("attention");
 }
 
 }  // namespace

@@ -3,9 +3,10 @@
 
 #include "backend/cuda/attention.cuh"
 #include "backend/cuda/attention_tiles.cuh"
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/hopper/attention_gradient.h"
+#include "backend/cuda/launch_kernel.h"
 
 // The gradient of attention of 16-bit floats by tensor cores. The softmax is computed again, tile by tile, in
 // place of being kept (Dao et al. 2022, https://arxiv.org/abs/2205.14135); the gradient of q is summed by
@@ -21,6 +22,7 @@ constexpr int block_rows = warps * 16;
 /// computes its output, and leaves the statistics of their softmax.
 template <typename T, int Width, int Keys, bool masked>
 __global__ void __launch_bounds__(threads) flash_query_gradient(const AttentionGradientProblem g) {
+  begin_in_order();
   using Tile = SharedTile<Keys, Width>;
   extern __shared__ uint4 shared[];
   auto* const keys = reinterpret_cast<Tile*>(shared);  // [2], then values [2]
@@ -160,6 +162,7 @@ struct KeyGradientMemory {
 template <typename T, int Width, int Queries, bool masked>
 __global__ void __launch_bounds__(threads)
     flash_key_gradient(const AttentionGradientProblem g, const std::int64_t parts) {
+  begin_in_order();
   extern __shared__ uint4 shared[];
   auto& memory = *reinterpret_cast<KeyGradientMemory<Queries, Width>*>(shared);
   const AttentionProblem& p = g.forward;
@@ -291,6 +294,7 @@ __global__ void __launch_bounds__(threads)
 
 template <typename T>
 __global__ void sum_parts(const float* partial, T* out, std::int64_t count, std::int64_t parts) {
+  begin_in_order();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= count) return;
   float sum = 0;
@@ -301,10 +305,8 @@ __global__ void sum_parts(const float* partial, T* out, std::int64_t count, std:
 template <typename... Arguments>
 void launch(void (*kernel)(Arguments...), std::int64_t blocks, std::size_t shared, cudaStream_t stream,
             const std::type_identity_t<Arguments>&... arguments) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-        "asking for shared memory");
-  kernel<<<static_cast<unsigned>(blocks), threads, shared, stream>>>(arguments...);
-  check_launch("the gradient of attention");
+  launch_kernel(kernel, {static_cast<unsigned>(blocks), threads, shared}, stream, "the gradient of attention",
+                arguments...);
 }
 
 template <typename T>
@@ -312,9 +314,9 @@ void sum_key_gradient_parts(const AttentionGradientProblem& g, std::int64_t part
   const AttentionProblem& p = g.forward;
   if (parts == 1) return;
   const std::int64_t count = 2 * p.batch * p.kv_heads * p.n * p.d;
-  sum_parts<<<static_cast<unsigned>((count + 255) / 256), 256, 0, stream>>>(
-      g.partial, static_cast<T*>(g.k_gradient), count, parts);  // v's lies behind
-  check_launch("the gradient of attention");
+  launch_kernel(sum_parts<T>, {static_cast<unsigned>((count + 255) / 256), 256}, stream,
+                "the gradient of attention", g.partial, static_cast<T*>(g.k_gradient), count,
+                parts);  // v's lies behind
 }
 
 std::int64_t blocks_of(std::int64_t rows) { return (rows + block_rows - 1) / block_rows; }

@@ -1,6 +1,7 @@
 #include "backend/cuda/attention.cuh"
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/launch_kernel.h"
 
 // Attention of any float dtype and layout: a warp a query (or, backward, a key), a lane a key (or a query) of
 // a tile of 32, whose rows the warps of a block share; then a lane some columns of d.
@@ -35,6 +36,7 @@ __device__ W dot(const W* a, const W* b, int d) {
 
 template <typename T>
 __global__ void __launch_bounds__(threads) plain_attention(const AttentionProblem p) {
+  begin_in_order();
   using W = Wide<T>;
   extern __shared__ double shared[];
   const int d = static_cast<int>(p.d);
@@ -99,6 +101,7 @@ __global__ void __launch_bounds__(threads) plain_attention(const AttentionProble
 /// The gradient of q, and what the other kernel needs of each query.
 template <typename T>
 __global__ void __launch_bounds__(threads) plain_query_gradient(const AttentionGradientProblem g) {
+  begin_in_order();
   using W = Wide<T>;
   extern __shared__ double shared[];
   const AttentionProblem& p = g.forward;
@@ -178,6 +181,7 @@ __global__ void __launch_bounds__(threads) plain_query_gradient(const AttentionG
 /// The gradients of k and v: a warp sums a key's over all queries of the heads that read it.
 template <typename T>
 __global__ void __launch_bounds__(threads) plain_key_gradient(const AttentionGradientProblem g) {
+  begin_in_order();
   using W = Wide<T>;
   extern __shared__ double shared[];
   const AttentionProblem& p = g.forward;
@@ -254,10 +258,7 @@ __global__ void __launch_bounds__(threads) plain_key_gradient(const AttentionGra
 template <typename P>
 void launch(void (*kernel)(P), std::int64_t blocks, std::size_t shared, const P& problem,
             cudaStream_t stream) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-        "asking for shared memory");
-  kernel<<<static_cast<unsigned>(blocks), threads, shared, stream>>>(problem);
-  check_launch("attention");
+  launch_kernel(kernel, {static_cast<unsigned>(blocks), threads, shared}, stream, "attention", problem);
 }
 
 std::int64_t tiles_of(std::int64_t rows) { return (rows + warps - 1) / warps; }

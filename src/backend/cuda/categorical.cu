@@ -1,10 +1,11 @@
 #include <cstdint>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/device/reductions.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 #include "ops/attributes.h"
 
@@ -48,6 +49,7 @@ __device__ bool is_as_high(double score, double highest) {
 
 template <typename T>
 __global__ void __launch_bounds__(block_threads) weigh_parts(const ScoreRows<T> rows, PartTotal* totals) {
+  begin_in_order();
   const int part = static_cast<int>(blockIdx.x) % rows.parts;
   const T* const row = rows.row(static_cast<int>(blockIdx.x) / rows.parts);
   const int first = part * part_length + static_cast<int>(threadIdx.x);
@@ -136,6 +138,7 @@ __device__ Reached first_reached(int count, double before, double wanted, const 
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
     choose_place(const ScoreRows<T> rows, const PartTotal* all_totals, const double* share, double* out) {
+  begin_in_order();
   const T* const row = rows.row(static_cast<int>(blockIdx.x));
   const PartTotal* const totals = all_totals + static_cast<long long>(blockIdx.x) * rows.parts;
   double highest = -infinity<double>();
@@ -192,12 +195,12 @@ class CategoricalKernel final : public Kernel {
       const cudaStream_t stream = current_launch().stream;
       const ScoreRows<T> rows{static_cast<const T*>(inputs[0]), length_, parts_, temperature_};
       auto* const totals = static_cast<PartTotal*>(scratch);
-      weigh_parts<T><<<static_cast<unsigned>(rows_ * parts_), block_threads, 0, stream>>>(rows, totals);
-      choose_place<T><<<static_cast<unsigned>(rows_), block_threads, 0, stream>>>(
-          rows, totals, draws_ ? static_cast<const double*>(inputs[1]) : nullptr,
-          static_cast<double*>(output));
+      launch_kernel(weigh_parts<T>, {static_cast<unsigned>(rows_ * parts_), block_threads}, stream,
+                    "categorical", rows, totals);
+      launch_kernel(choose_place<T>, {static_cast<unsigned>(rows_), block_threads}, stream, "categorical",
+                    rows, totals, draws_ ? static_cast<const double*>(inputs[1]) : nullptr,
+                    static_cast<double*>(output));
     });
-    check_launch("categorical");
   }
 
  private:

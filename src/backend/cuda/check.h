@@ -8,7 +8,4 @@ namespace wick::cuda {
 /// After an error that leaves the device unusable, every call says so.
 void check(cudaError_t status, const char* doing);
 
-/// The same for a kernel that was launched.
-inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
-
 }  // namespace wick::cuda

@@ -1,9 +1,10 @@
-#include "backend/cuda/check.h"
 #include "backend/cuda/class_rows.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/indices.cuh"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 
 namespace wick::cuda {
@@ -28,6 +29,7 @@ __device__ void report_target(const ClassChunk& chunk, long long row, const Faul
 }
 
 __global__ void start_rows(RunningSoftmax* states, long long rows) {
+  begin_in_order();
   const long long row = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
   if (row < rows) states[row] = {-infinity<float>(), 0, 0, 0, 0};
 }
@@ -37,6 +39,7 @@ template <typename T, typename Row>
 __global__ void __launch_bounds__(most_row_threads)
     add_classes(const ClassChunk chunk, RunningSoftmax* states, bool sums_logits, T* weights, float* gradient,
                 long long d, const FaultReport report) {
+  begin_in_order();
   const long long row = blockIdx.x;
   const float* const logits = chunk.logits + row * chunk.count;
   RunningSoftmax state = states[row];
@@ -77,6 +80,7 @@ __global__ void __launch_bounds__(most_row_threads)
 
 __global__ void __launch_bounds__(block_threads)
     row_losses(const ClassChunk all, const RunningSoftmax* states, double smoothing, double* losses) {
+  begin_in_order();
   const long long row = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
   if (row >= all.rows) return;
   const RunningSoftmax state = states[row];
@@ -90,6 +94,7 @@ __global__ void __launch_bounds__(block_threads)
 /// One block: a fixed order.
 __global__ void __launch_bounds__(block_threads)
     sum_losses(const double* losses, long long rows, float* out) {
+  begin_in_order();
   double total = 0;
   for (long long row = threadIdx.x; row < rows; row += block_threads) total += losses[row];
   total = block_sum(total);
@@ -100,6 +105,7 @@ template <typename T>
 __global__ void __launch_bounds__(block_threads)
     finish_gradient(const ClassChunk all, const RunningSoftmax* states, float smoothing, const T* weight,
                     const float* weight_sum, long long d, float* gradient, float* log_norms) {
+  begin_in_order();
   const long long row = blockIdx.x;
   const long long target = target_of(all, row);
   const RunningSoftmax state = states[row];
@@ -122,6 +128,7 @@ __global__ void __launch_bounds__(block_threads)
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
     sum_weight_parts(const T* weight, long long classes, long long d, float* parts) {
+  begin_in_order();
   const long long column = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
   if (column >= d) return;
   const long long begin = classes * blockIdx.y / gridDim.y;
@@ -132,6 +139,7 @@ __global__ void __launch_bounds__(block_threads)
 }
 
 __global__ void __launch_bounds__(block_threads) sum_parts(const float* parts, long long d, float* sum) {
+  begin_in_order();
   const long long column = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
   if (column >= d) return;
   float total = 0;
@@ -143,6 +151,7 @@ template <typename T>
 __global__ void __launch_bounds__(block_threads)
     class_gradients(const ClassChunk chunk, const float* log_norms, float smoothing, const float* grad,
                     T* out) {
+  begin_in_order();
   const long long row = blockIdx.x;
   const long long target = target_of(chunk, row);
   const float scale = *grad;
@@ -163,8 +172,8 @@ unsigned blocks_over(std::int64_t items) {
 }  // namespace
 
 void launch_start_rows(RunningSoftmax* states, std::int64_t rows) {
-  start_rows<<<blocks_over(rows), block_threads, 0, current_launch().stream>>>(states, rows);
-  check_launch("start_rows");
+  launch_kernel(start_rows, {blocks_over(rows), block_threads}, current_launch().stream, "start_rows", states,
+                rows);
 }
 
 void launch_add_classes(const ClassChunk& chunk, RunningSoftmax* states, bool sums_logits, void* weights,
@@ -173,49 +182,47 @@ void launch_add_classes(const ClassChunk& chunk, RunningSoftmax* states, bool su
   visit_narrow(dtype, [&]<typename T>() {
     const auto kernel =
         launch.in_registers ? add_classes<T, RegisterRow<float>> : add_classes<T, MemoryRow<float>>;
-    kernel<<<static_cast<unsigned>(chunk.rows), launch.threads, 0, current_launch().stream>>>(
-        chunk, states, sums_logits, static_cast<T*>(weights), gradient, d, FaultReport::here());
+    launch_kernel(kernel, {static_cast<unsigned>(chunk.rows), launch.threads}, current_launch().stream,
+                  "add_classes", chunk, states, sums_logits, static_cast<T*>(weights), gradient, d,
+                  FaultReport::here());
   });
-  check_launch("add_classes");
 }
 
 void launch_sum_losses(const ClassChunk& all, const RunningSoftmax* states, double smoothing, double* losses,
                        float* total) {
   const cudaStream_t stream = current_launch().stream;
-  row_losses<<<blocks_over(all.rows), block_threads, 0, stream>>>(all, states, smoothing, losses);
-  sum_losses<<<1, block_threads, 0, stream>>>(losses, all.rows, total);
-  check_launch("sum_losses");
+  launch_kernel(row_losses, {blocks_over(all.rows), block_threads}, stream, "row_losses", all, states,
+                smoothing, losses);
+  launch_kernel(sum_losses, {1, block_threads}, stream, "sum_losses", losses, all.rows, total);
 }
 
 void launch_finish_gradient(const ClassChunk& all, const RunningSoftmax* states, double smoothing,
                             DType dtype, const void* weight, const float* weight_sum, std::int64_t d,
                             float* gradient, float* log_norms) {
   visit_narrow(dtype, [&]<typename T>() {
-    finish_gradient<<<static_cast<unsigned>(all.rows), block_threads, 0, current_launch().stream>>>(
-        all, states, static_cast<float>(smoothing), static_cast<const T*>(weight), weight_sum, d, gradient,
-        log_norms);
+    launch_kernel(finish_gradient<T>, {static_cast<unsigned>(all.rows), block_threads},
+                  current_launch().stream, "finish_gradient", all, states, static_cast<float>(smoothing),
+                  static_cast<const T*>(weight), weight_sum, d, gradient, log_norms);
   });
-  check_launch("finish_gradient");
 }
 
 void launch_sum_weights(DType dtype, const void* weight, std::int64_t classes, std::int64_t d, float* parts,
                         float* sum) {
   const cudaStream_t stream = current_launch().stream;
   visit_narrow(dtype, [&]<typename T>() {
-    sum_weight_parts<<<dim3(blocks_over(d), weight_sum_parts), block_threads, 0, stream>>>(
-        static_cast<const T*>(weight), classes, d, parts);
+    launch_kernel(sum_weight_parts<T>, {dim3(blocks_over(d), weight_sum_parts), block_threads}, stream,
+                  "sum_weights", static_cast<const T*>(weight), classes, d, parts);
   });
-  sum_parts<<<blocks_over(d), block_threads, 0, stream>>>(parts, d, sum);
-  check_launch("sum_weights");
+  launch_kernel(sum_parts, {blocks_over(d), block_threads}, stream, "sum_weights", parts, d, sum);
 }
 
 void launch_class_gradients(const ClassChunk& chunk, const float* log_norms, double smoothing,
                             const float* grad, DType dtype, void* out) {
   visit_narrow(dtype, [&]<typename T>() {
-    class_gradients<<<static_cast<unsigned>(chunk.rows), block_threads, 0, current_launch().stream>>>(
-        chunk, log_norms, static_cast<float>(smoothing), grad, static_cast<T*>(out));
+    launch_kernel(class_gradients<T>, {static_cast<unsigned>(chunk.rows), block_threads},
+                  current_launch().stream, "class_gradients", chunk, log_norms, static_cast<float>(smoothing),
+                  grad, static_cast<T*>(out));
   });
-  check_launch("class_gradients");
 }
 
 }  // namespace wick::cuda

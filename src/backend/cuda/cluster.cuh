@@ -1,10 +1,6 @@
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <cstdint>
-
-#include "backend/cuda/check.h"
 
 // Clusters of blocks that read each other's shared memory: sums over many blocks in a fixed order, without a
 // second kernel. GPUs before compute capability 9.0 have none: every block is a cluster of its own there.
@@ -64,27 +60,6 @@ __device__ void sum_over_cluster(const float* own, int count, const F& f) {
     f(i, sum);
   }
   sync_cluster();  // nobody leaves while the others read
-}
-
-/// Launches a one-dimensional grid in clusters of `cluster` blocks.
-template <typename... Parameters, typename... Arguments>
-void launch_clusters(void (*kernel)(Parameters...), std::int64_t blocks, int cluster, int threads,
-                     std::size_t shared, cudaStream_t stream, const char* what,
-                     const Arguments&... arguments) {
-  if (shared > 48 * 1024)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-          "asking for shared memory");
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = shared;
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = cluster > 1 ? 1 : 0;
-  check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), what);
 }
 
 }  // namespace wick::cuda

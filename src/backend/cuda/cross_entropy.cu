@@ -1,10 +1,11 @@
 #include <cmath>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/indices.cuh"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 #include "ops/attributes.h"
 
@@ -85,6 +86,7 @@ __device__ Running read_row(const T* row, int classes, bool sums_logits) {
 template <typename T, int width>
 __global__ void __launch_bounds__(block_threads)
     row_losses(const T* logits, const Targets targets, double smoothing, double* losses) {
+  begin_in_order();
   const long long row = blockIdx.x;
   const int target = targets.of(row);
   if (target < 0) {
@@ -104,6 +106,7 @@ __global__ void __launch_bounds__(block_threads)
 /// One block: a fixed order.
 __global__ void __launch_bounds__(block_threads)
     sum_losses(const double* losses, long long rows, float* out) {
+  begin_in_order();
   double total = 0;
   for (long long row = threadIdx.x; row < rows; row += block_threads) total += losses[row];
   total = block_sum(total);
@@ -114,6 +117,7 @@ __global__ void __launch_bounds__(block_threads)
 template <typename T, int width>
 __global__ void __launch_bounds__(block_threads)
     row_gradients(const T* logits, const Targets targets, float smoothing, const float* grad, T* out) {
+  begin_in_order();
   const long long row = blockIdx.x;
   const int target = targets.of(row);
   const T* const from = logits + row * targets.classes;
@@ -180,11 +184,12 @@ class LossKernel final : public CrossEntropyKernel {
     auto* const losses = static_cast<double*>(scratch);
     if (rows_ > 0)
       visit_rows(inputs[0], nullptr, [&]<typename T, int width>() {
-        row_losses<T, width><<<static_cast<unsigned>(rows_), block_threads, 0, stream>>>(
-            static_cast<const T*>(inputs[0]), targets(inputs[1]), options_.label_smoothing, losses);
+        launch_kernel(row_losses<T, width>, {static_cast<unsigned>(rows_), block_threads}, stream,
+                      "row_losses", static_cast<const T*>(inputs[0]), targets(inputs[1]),
+                      options_.label_smoothing, losses);
       });
-    sum_losses<<<1, block_threads, 0, stream>>>(losses, rows_, static_cast<float*>(output));
-    check_launch("cross_entropy_sum");
+    launch_kernel(sum_losses, {1, block_threads}, stream, "sum_losses", losses, rows_,
+                  static_cast<float*>(output));
   }
 };
 
@@ -195,11 +200,11 @@ class GradientKernel final : public CrossEntropyKernel {
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
     if (rows_ == 0) return;
     visit_rows(inputs[0], output, [&]<typename T, int width>() {
-      row_gradients<T, width><<<static_cast<unsigned>(rows_), block_threads, 0, current_launch().stream>>>(
-          static_cast<const T*>(inputs[0]), targets(inputs[1]), static_cast<float>(options_.label_smoothing),
-          static_cast<const float*>(inputs[2]), static_cast<T*>(output));
+      launch_kernel(row_gradients<T, width>, {static_cast<unsigned>(rows_), block_threads},
+                    current_launch().stream, "row_gradients", static_cast<const T*>(inputs[0]),
+                    targets(inputs[1]), static_cast<float>(options_.label_smoothing),
+                    static_cast<const float*>(inputs[2]), static_cast<T*>(output));
     });
-    check_launch("cross_entropy_gradient");
   }
 };
 

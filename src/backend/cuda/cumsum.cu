@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/lines.h"
 #include "ops/attributes.h"
 
@@ -34,6 +35,7 @@ __device__ T as_element(Running<T> total) {
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
     add_up_by_threads(const __grid_constant__ Lines lines, const T* x, T* out) {
+  begin_in_order();
   for (auto i = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
        i < static_cast<long long>(lines.first.count);
        i += static_cast<long long>(gridDim.x) * block_threads) {
@@ -69,6 +71,7 @@ __device__ Sum total_of_block(Sum sum) {
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
     add_up_parts(const __grid_constant__ Lines lines, const Parts parts, const T* x, Running<T>* totals) {
+  begin_in_order();
   const long long line = blockIdx.x / (parts.count - 1);
   const long long part = blockIdx.x % (parts.count - 1);
   const T* const from = x + lines.begin(line) + part * parts.length * lines.stride;
@@ -85,6 +88,7 @@ template <typename T>
 __global__ void __launch_bounds__(block_threads)
     add_up_by_blocks(const __grid_constant__ Lines lines, const Parts parts, const T* x,
                      const Running<T>* totals, T* out) {
+  begin_in_order();
   __shared__ Running<T> of_warps[warps];
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -141,7 +145,6 @@ class CumsumKernel final : public Kernel {
       if constexpr (!std::is_same_v<T, Bool>)
         launch(static_cast<const T*>(inputs[0]), static_cast<T*>(output), static_cast<Running<T>*>(scratch));
     });
-    check_launch("cumsum");
   }
 
  private:
@@ -149,13 +152,14 @@ class CumsumKernel final : public Kernel {
   void launch(const T* x, T* out, Running<T>* totals) const {
     const cudaStream_t stream = current_launch().stream;
     if (by_threads_)
-      return add_up_by_threads<<<blocks_for(lines_.count(), block_threads), block_threads, 0, stream>>>(
-          lines_, x, out);
+      return launch_kernel(add_up_by_threads<T>, {blocks_for(lines_.count(), block_threads), block_threads},
+                           stream, "cumsum", lines_, x, out);
     if (parts_.count > 1)
-      add_up_parts<<<static_cast<unsigned>(lines_.count() * (parts_.count - 1)), block_threads, 0, stream>>>(
-          lines_, parts_, x, totals);
-    add_up_by_blocks<<<static_cast<unsigned>(lines_.count() * parts_.count), block_threads, 0, stream>>>(
-        lines_, parts_, x, totals, out);
+      launch_kernel(add_up_parts<T>,
+                    {static_cast<unsigned>(lines_.count() * (parts_.count - 1)), block_threads}, stream,
+                    "cumsum", lines_, parts_, x, totals);
+    launch_kernel(add_up_by_blocks<T>, {static_cast<unsigned>(lines_.count() * parts_.count), block_threads},
+                  stream, "cumsum", lines_, parts_, x, totals, out);
   }
 
   DType dtype_;

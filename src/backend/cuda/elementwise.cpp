@@ -3,11 +3,11 @@
 #include <cstring>
 
 #include "backend/cpu/elementwise_tiles.h"
-#include "backend/cuda/check.h"
 #include "backend/cuda/elementwise_source.h"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/runtime_module.h"
 #include "backend/cuda/strided_shape.h"
 #include "graph/elementwise_group.h"
@@ -116,9 +116,8 @@ class ElementwiseKernel final : public Kernel {
     const int width = packs ? chosen_.width : 1;
     const auto items = (static_cast<std::int64_t>(count_) + width - 1) / width;
     const auto kernel = module_->kernel(packs ? "packed" : "single");
-    check(cudaLaunchKernel(kernel, dim3(blocks_for(items, block_threads)), dim3(block_threads),
-                           const_cast<void**>(arguments.data()), 0, current_launch().stream),
-          "launching an elementwise kernel");
+    launch_kernel(kernel, {blocks_for(items, block_threads), block_threads}, current_launch().stream,
+                  "an elementwise kernel", arguments.data());
   }
 
  private:

@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "backend/cpu/elementwise_tiles.h"
-#include "backend/cuda/check.h"
 #include "backend/cuda/elementwise_source.h"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/runtime_module.h"
 #include "graph/elementwise_group.h"
 
@@ -99,11 +99,10 @@ class BatchKernel final : public Kernel {
     std::vector<const void*> arguments{words.data()};
     for (std::size_t k = 0; k < shared_; ++k) arguments.push_back(&inputs[k]);
     for (const Constant& constant : constants_) arguments.push_back(constant.bytes.data());
-    const dim3 grid(blocks_for((most + width_ - 1) / width_, block_threads),
-                    static_cast<unsigned int>(members.size()));
-    check(cudaLaunchKernel(module_->kernel(packs ? "packed" : "single"), grid, dim3(block_threads),
-                           const_cast<void**>(arguments.data()), 0, current_launch().stream),
-          "launching an elementwise kernel");
+    const dim3 blocks(blocks_for((most + width_ - 1) / width_, block_threads),
+                      static_cast<unsigned int>(members.size()));
+    launch_kernel(module_->kernel(packs ? "packed" : "single"), {blocks, block_threads},
+                  current_launch().stream, "an elementwise kernel", arguments.data());
   }
 
   std::size_t shared_;

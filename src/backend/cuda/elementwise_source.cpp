@@ -56,6 +56,7 @@ class Writer {
     std::string body = function();
     source_.text = fmt::format(
         "#include \"backend/cuda/device/elementwise.cuh\"\n"
+        "#include \"backend/cuda/device/launch_order.cuh\"\n"
         "using namespace wick::cuda;\nusing Index = {};\nusing Offset = OffsetOf<Index>::type;\n\n{}\n{}",
         shape_.large ? "unsigned long long" : "unsigned int", body,
         shape_.flat ? flat_loop() : strided_loop());
@@ -234,7 +235,7 @@ class Writer {
     }
     arguments += each_result([](std::size_t r, auto) { return fmt::format(", m.y{}", r); });
     return fmt::format(
-        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}{}) {{\n"
+        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}{}) {{\n  begin_in_order();\n"
         "  const Member& m = members.at[blockIdx.y];\n  run<{}>({}{});\n}}\n",
         name, parameters, each_constant(", const {} k{}"), width, arguments, each_constant(", k{1}"));
   }
@@ -246,8 +247,9 @@ class Writer {
     arguments += each_input([](std::size_t i) { return fmt::format(", x{}", i); });
     arguments += each_result([](std::size_t r, auto) { return fmt::format(", y{}", r); });
     return fmt::format(
-        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}) {{\n  run<{}>({}{});\n}}\n", name,
-        parameters(), width, arguments, each_constant(", k{1}"));
+        "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}) {{\n  begin_in_order();\n"
+        "  run<{}>({}{});\n}}\n",
+        name, parameters(), width, arguments, each_constant(", k{1}"));
   }
 
   const ElementwiseGroup& group_;

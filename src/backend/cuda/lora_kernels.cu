@@ -1,9 +1,10 @@
 #include <algorithm>
 
-#include "backend/cuda/check.h"
 #include "backend/cuda/cluster.cuh"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/hopper/lora_kernels.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/lora_kernels.h"
 #include "backend/cuda/lora_numbers.cuh"
 
@@ -25,6 +26,7 @@ constexpr int projection_warps = 8;
 /// for the 2 x 4 that two instructions want.
 template <int Tiles, int RowTiles>
 __global__ void __launch_bounds__(projection_warps * 32, Tiles <= 2 ? 2 : 1) project(const LoraProjection p) {
+  begin_in_order();
   constexpr int warps = projection_warps;
   constexpr int ranks = Tiles * 8;
   constexpr int row_count = RowTiles * 16;
@@ -113,6 +115,7 @@ __device__ inline float bias_at(const LoraExpansion& p, std::int64_t column) {
 /// 2 of the 32, so that a thread's sums of the four tiles are 8 columns that lie together.
 template <int Parts, int Groups>
 __global__ void __launch_bounds__(expansion_warps * 32) expand(const LoraExpansion p) {
+  begin_in_order();
   constexpr int block_columns = expansion_warps * Groups * 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int group = lane / 4;
@@ -185,8 +188,8 @@ void launch_expand(const LoraExpansion& p, cudaStream_t stream) {
   constexpr int columns = expansion_warps * Groups * 32;
   const std::int64_t blocks =
       ((p.columns + columns - 1) / columns) * ((p.rows + expansion_rows - 1) / expansion_rows);
-  expand<Parts, Groups><<<static_cast<unsigned>(blocks), expansion_warps * 32, 0, stream>>>(p);
-  check_launch("the expansion of an adapter");
+  launch_kernel(expand<Parts, Groups>, {static_cast<unsigned>(blocks), expansion_warps * 32}, stream,
+                "the expansion of an adapter", p);
 }
 
 constexpr int gradient_warps = 8;
@@ -198,6 +201,7 @@ constexpr int gradient_columns = 64;
 template <int RankTiles>
 __global__ void __launch_bounds__(gradient_warps * 32)
     sum_over_rows(const LoraGradient p, std::int64_t splits, float* to) {
+  begin_in_order();
   extern __shared__ float partial[];  // [gradient_warps][16][gradient_columns + 1], then the block's
   constexpr int line = gradient_columns + 1;
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -278,6 +282,7 @@ __global__ void __launch_bounds__(gradient_warps * 32)
 }
 
 __global__ void sum_splits(const float* partial, float* out, std::int64_t count, std::int64_t splits) {
+  begin_in_order();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= count) return;
   float sum = 0;
@@ -301,8 +306,12 @@ void launch_project(const LoraProjection& p, cudaStream_t stream) {
   constexpr std::int64_t enough_blocks = 256;
   const std::int64_t blocks = (p.rows + rows - 1) / rows;
   const int cluster = cluster_for(blocks, enough_blocks, (p.depth + 127) / 128);
-  launch_clusters(project<Tiles, RowTiles>, blocks * cluster, cluster, projection_warps * 32,
-                  floats * sizeof(float), stream, "the projection of an adapter", p);
+  launch_kernel(project<Tiles, RowTiles>,
+                {.blocks = static_cast<unsigned>(blocks * cluster),
+                 .threads = projection_warps * 32,
+                 .shared = floats * sizeof(float),
+                 .cluster = static_cast<unsigned>(cluster)},
+                stream, "the projection of an adapter", p);
 }
 
 void launch_lora_projection(const LoraProjection& p, cudaStream_t stream) {
@@ -361,13 +370,16 @@ void launch_lora_gradient(const LoraGradient& p, cudaStream_t stream) {
   constexpr int floats = 16 * (gradient_warps * (gradient_columns + 1) + gradient_columns);
   const auto kernel = p.rank <= 16 ? sum_over_rows<1> : p.rank <= 32 ? sum_over_rows<2> : sum_over_rows<4>;
   const std::int64_t each = splits.parts * splits.cluster;
-  launch_clusters(kernel, blocks * each, splits.cluster, gradient_warps * 32, floats * sizeof(float), stream,
-                  "the gradient of an adapter", p, each, splits.parts > 1 ? p.partial : p.out);
+  launch_kernel(kernel,
+                {.blocks = static_cast<unsigned>(blocks * each),
+                 .threads = gradient_warps * 32,
+                 .shared = floats * sizeof(float),
+                 .cluster = static_cast<unsigned>(splits.cluster)},
+                stream, "the gradient of an adapter", p, each, splits.parts > 1 ? p.partial : p.out);
   if (splits.parts == 1) return;
   const std::int64_t count = p.columns * p.rank;
-  sum_splits<<<static_cast<unsigned>((count + 255) / 256), 256, 0, stream>>>(p.partial, p.out, count,
-                                                                             splits.parts);
-  check_launch("the gradient of an adapter");
+  launch_kernel(sum_splits, {static_cast<unsigned>((count + 255) / 256), 256}, stream,
+                "the gradient of an adapter", p.partial, p.out, count, splits.parts);
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "backend/cuda/check.h"
 #include "backend/cuda/device/elementwise.cuh"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/device/numbers.cuh"
 #include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/matmul_kernels.h"
 #include "backend/cuda/tensor_core.cuh"
 
@@ -13,6 +15,7 @@ constexpr int tile = 16;
 /// A block computes a tile of 16x16 results, one a thread.
 template <typename T>
 __global__ void __launch_bounds__(tile* tile) plain_product(const PlainProduct p) {
+  begin_in_order();
   using Sum = Wide<T>;
   __shared__ Sum a_tile[tile][tile + 1];
   __shared__ Sum b_tile[tile][tile + 1];
@@ -54,7 +57,8 @@ __global__ void __launch_bounds__(tile* tile) plain_product(const PlainProduct p
 template <typename T>
 void launch_plain(const PlainProduct& p, cudaStream_t stream) {
   const std::int64_t blocks = p.batch * ((p.m + tile - 1) / tile) * ((p.n + tile - 1) / tile);
-  plain_product<T><<<static_cast<unsigned>(blocks), dim3(tile, tile), 0, stream>>>(p);
+  launch_kernel(plain_product<T>, {static_cast<unsigned>(blocks), dim3(tile, tile)}, stream,
+                "a plain product", p);
 }
 
 /// A block multiplies 16 rows of the matrix, its warps taking turns along the depth; vectors are the columns
@@ -62,6 +66,7 @@ void launch_plain(const PlainProduct& p, cudaStream_t stream) {
 /// 8 elements that lie together for the 2 x 4 that two instructions want of it.
 template <typename T, int Tiles>
 __global__ void __launch_bounds__(512) thin_product(const ThinProduct p) {
+  begin_in_order();
   constexpr int parts = Tiles == 1 ? 4 : 2;  // of 32 elements, whose loads are under way together
   extern __shared__ float partial[];         // [warps][Tiles * 8][16]
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -143,6 +148,7 @@ constexpr int vector_block = 128;
 /// One vector: a warp multiplies `Rows` rows of the matrix, each read 512 bytes at a time.
 template <typename T, int Rows>
 __global__ void __launch_bounds__(vector_block) vector_product(const ThinProduct p) {
+  begin_in_order();
   constexpr int parts = 4;  // of 256 elements, whose loads are under way together
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t warp = (static_cast<std::int64_t>(blockIdx.x) * vector_block + threadIdx.x) / 32;
@@ -191,11 +197,12 @@ template <typename T, int Rows>
 void launch_vector_product(const ThinProduct& p, cudaStream_t stream) {
   constexpr std::int64_t rows_of_block = vector_block / 32 * Rows;
   const auto blocks = static_cast<unsigned>((p.rows + rows_of_block - 1) / rows_of_block);
-  vector_product<T, Rows><<<blocks, vector_block, 0, stream>>>(p);
+  launch_kernel(vector_product<T, Rows>, {blocks, vector_block}, stream, "a product with a vector", p);
 }
 
 template <typename T>
 __global__ void apply_epilogue(T* out, Activation activation, const T* added, std::int64_t count) {
+  begin_in_order();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= count) return;
   float value = read(out[i]);
@@ -205,12 +212,14 @@ __global__ void apply_epilogue(T* out, Activation activation, const T* added, st
 
 template <typename T>
 __global__ void add_bias(T* out, const T* bias, std::int64_t count, std::int64_t columns) {
+  begin_in_order();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < count) out[i] = written<T>(read(out[i]) + read(bias[i % columns]));
 }
 
 template <typename From, typename To>
 __global__ void convert_floats(const From* from, To* to, std::int64_t count) {
+  begin_in_order();
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < count) to[i] = written<To>(convert<Wide<To>>(read(from[i])));
 }
@@ -226,7 +235,6 @@ void launch_plain_product(DType dtype, const PlainProduct& product, cudaStream_t
     case DType::i64: launch_plain<std::uint64_t>(product, stream); break;
     default: visit_float(dtype, [&]<typename T>() { launch_plain<T>(product, stream); });
   }
-  check_launch("a plain product");
 }
 
 void launch_thin_product(DType dtype, const ThinProduct& product, cudaStream_t stream) {
@@ -241,40 +249,38 @@ void launch_thin_product(DType dtype, const ThinProduct& product, cudaStream_t s
     else if (product.count == 1)
       launch_vector_product<T, 2>(product, stream);
     else if (product.count <= 8)
-      thin_product<T, 1><<<blocks, threads, shared, stream>>>(product);
+      launch_kernel(thin_product<T, 1>, {blocks, threads, shared}, stream, "a product with few vectors",
+                    product);
     else
-      thin_product<T, 2><<<blocks, threads, 2 * shared, stream>>>(product);
+      launch_kernel(thin_product<T, 2>, {blocks, threads, 2 * shared}, stream, "a product with few vectors",
+                    product);
   });
-  check_launch("a product with few vectors");
 }
 
 void launch_add_bias(DType dtype, void* out, const void* bias, std::int64_t rows, std::int64_t columns,
                      cudaStream_t stream) {
   visit_float(dtype, [&]<typename T>() {
-    add_bias<<<blocks_of(rows * columns), 256, 0, stream>>>(static_cast<T*>(out), static_cast<const T*>(bias),
-                                                            rows * columns, columns);
+    launch_kernel(add_bias<T>, {blocks_of(rows * columns), 256}, stream, "adding a bias",
+                  static_cast<T*>(out), static_cast<const T*>(bias), rows * columns, columns);
   });
-  check_launch("adding a bias");
 }
 
 void launch_epilogue(DType dtype, void* out, Activation activation, const void* added, std::int64_t count,
                      cudaStream_t stream) {
   visit_narrow(dtype, [&]<typename T>() {
-    apply_epilogue<<<blocks_of(count), 256, 0, stream>>>(static_cast<T*>(out), activation,
-                                                         static_cast<const T*>(added), count);
+    launch_kernel(apply_epilogue<T>, {blocks_of(count), 256}, stream, "finishing a product",
+                  static_cast<T*>(out), activation, static_cast<const T*>(added), count);
   });
-  check_launch("finishing a product");
 }
 
 void launch_convert(DType from_dtype, const void* from, DType to_dtype, void* to, std::int64_t count,
                     cudaStream_t stream) {
   visit_float(from_dtype, [&]<typename From>() {
     visit_float(to_dtype, [&]<typename To>() {
-      convert_floats<<<blocks_of(count), 256, 0, stream>>>(static_cast<const From*>(from),
-                                                           static_cast<To*>(to), count);
+      launch_kernel(convert_floats<From, To>, {blocks_of(count), 256}, stream, "converting floats",
+                    static_cast<const From*>(from), static_cast<To*>(to), count);
     });
   });
-  check_launch("converting floats");
 }
 
 }  // namespace wick::cuda

@@ -2,10 +2,11 @@
 #include <array>
 #include <vector>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 #include "ops/attributes.h"
 
@@ -30,6 +31,7 @@ __device__ __forceinline__ Row<T> row_of(const Terms<T>& terms, long long at, in
 template <typename T, typename P, template <typename> typename Row>
 __global__ void __launch_bounds__(most_row_threads)
     rms_norm_rows(const Terms<T> terms, const P* weight, T* out, long long rows, int n, float eps) {
+  begin_in_order();
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     Row<T> row = row_of<Row>(terms, r * n, n);
     float squares = 0;
@@ -49,6 +51,7 @@ template <typename T, typename P, template <typename> typename Row>
 __global__ void __launch_bounds__(most_row_threads)
     layer_norm_rows(const Terms<T> terms, const P* weight, const P* bias, T* out, long long rows, int n,
                     float eps) {
+  begin_in_order();
   const auto d = static_cast<float>(n);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     Row<T> row = row_of<Row>(terms, r * n, n);
@@ -84,6 +87,7 @@ template <typename T, typename P, template <typename> typename Row>
 __global__ void __launch_bounds__(most_row_threads)
     rms_norm_gradient_rows(const T* x, const T* grad, const P* weight, T* out, long long rows, int n,
                            float eps) {
+  begin_in_order();
   const auto d = static_cast<float>(n);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     Row<T> row(x + r * n, n);
@@ -129,7 +133,6 @@ class NormKernel final : public Kernel {
       else
         launch<T, float>(inputs, outputs);
     });
-    check_launch("norm_rows");
   }
 
  private:
@@ -151,11 +154,13 @@ class NormKernel final : public Kernel {
     if constexpr (centered) {
       const auto kernel =
           shape.in_registers ? layer_norm_rows<T, P, RegisterRow> : layer_norm_rows<T, P, MemoryRow>;
-      kernel<<<shape.blocks, shape.threads, 0, stream>>>(terms, weight, bias, out, rows_, n, eps_);
+      launch_kernel(kernel, {shape.blocks, shape.threads}, stream, "norm_rows", terms, weight, bias, out,
+                    rows_, n, eps_);
     } else {
       const auto kernel =
           shape.in_registers ? rms_norm_rows<T, P, RegisterRow> : rms_norm_rows<T, P, MemoryRow>;
-      kernel<<<shape.blocks, shape.threads, 0, stream>>>(terms, weight, out, rows_, n, eps_);
+      launch_kernel(kernel, {shape.blocks, shape.threads}, stream, "norm_rows", terms, weight, out, rows_, n,
+                    eps_);
     }
   }
 
@@ -187,7 +192,6 @@ class RmsNormGradientKernel final : public Kernel {
       else
         launch<T, float>(inputs, output);
     });
-    check_launch("rms_norm_gradient_rows");
   }
 
  private:
@@ -198,10 +202,10 @@ class RmsNormGradientKernel final : public Kernel {
     const RowLaunch shape = RowLaunch::of<T>(rows_, n_, aligned);
     const auto kernel = shape.in_registers ? rms_norm_gradient_rows<T, P, RegisterRow>
                                            : rms_norm_gradient_rows<T, P, MemoryRow>;
-    kernel<<<shape.blocks, shape.threads, 0, current_launch().stream>>>(
-        static_cast<const T*>(inputs[0]), static_cast<const T*>(inputs[1]),
-        has_weight_ ? static_cast<const P*>(inputs[2]) : nullptr, static_cast<T*>(output), rows_,
-        static_cast<int>(n_), eps_);
+    launch_kernel(kernel, {shape.blocks, shape.threads}, current_launch().stream, "rms_norm_gradient_rows",
+                  static_cast<const T*>(inputs[0]), static_cast<const T*>(inputs[1]),
+                  has_weight_ ? static_cast<const P*>(inputs[2]) : nullptr, static_cast<T*>(output), rows_,
+                  static_cast<int>(n_), eps_);
   }
 
   DType dtype_;

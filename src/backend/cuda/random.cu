@@ -1,8 +1,9 @@
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 
 namespace wick::cuda {
 namespace {
@@ -44,6 +45,7 @@ __device__ T uniform_element(unsigned int word) {
 
 template <typename T>
 __global__ void __launch_bounds__(block_threads) fill_uniform(const long long* key, long long count, T* out) {
+  begin_in_order();
   constexpr int a_block = std::is_same_v<T, double> ? 2 : 4;
   const long long blocks = (count + a_block - 1) / a_block;
   for (auto b = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x; b < blocks;
@@ -72,12 +74,11 @@ class RandomUniformKernel final : public Kernel {
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
     if (count_ == 0) return;
     const auto fill = [&]<typename T>() {
-      fill_uniform<<<blocks_for((count_ + 1) / 2, block_threads), block_threads, 0,
-                     current_launch().stream>>>(static_cast<const long long*>(inputs[0]), count_,
-                                                static_cast<T*>(output));
+      launch_kernel(fill_uniform<T>, {blocks_for((count_ + 1) / 2, block_threads), block_threads},
+                    current_launch().stream, "fill_uniform", static_cast<const long long*>(inputs[0]), count_,
+                    static_cast<T*>(output));
     };
     visit_float(dtype_, fill);
-    check_launch("fill_uniform");
   }
 
  private:

@@ -1,9 +1,10 @@
 #include <array>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/device/reduce.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/reduce.h"
 #include "backend/cuda/reduce_split.h"
 
@@ -31,6 +32,7 @@ __global__ void __launch_bounds__(reduce_threads)
     reduce_elements(const __grid_constant__ Walks<Index, 1> walks, const Split split,
                     const MemoryElements<typename R::Element> elements, typename R::Result* out,
                     typename R::Total* totals) {
+  begin_in_order();
   reduce_part<R>(walks, split, elements, out, totals);
 }
 
@@ -38,6 +40,7 @@ template <typename R>
 __global__ void __launch_bounds__(reduce_threads)
     combine_parts(const typename R::Total* totals, long long parts, long long outputs, const Split split,
                   typename R::Result* out) {
+  begin_in_order();
   combine_totals<R>(totals, parts, outputs, split, out);
 }
 
@@ -65,7 +68,6 @@ class ReduceKernel final : public Kernel {
         case Reduction::argmin: return launch<PlaceOf<false, T>>(inputs[0], output, scratch);
       }
     });
-    check_launch("a reduction");
   }
 
  private:
@@ -85,12 +87,12 @@ class ReduceKernel final : public Kernel {
     const dim3 blocks(split_.blocks(), static_cast<unsigned>(split_.parts));
     auto* const out = static_cast<typename R::Result*>(output);
     auto* const totals = static_cast<typename R::Total*>(scratch);
-    reduce_elements<R, Index><<<blocks, reduce_threads, 0, stream>>>(
-        split_.walks<Index, 1>(), split,
-        MemoryElements<typename R::Element>{static_cast<const typename R::Element*>(x)}, out, totals);
+    launch_kernel(
+        reduce_elements<R, Index>, {blocks, reduce_threads}, stream, "a reduction", split_.walks<Index, 1>(),
+        split, MemoryElements<typename R::Element>{static_cast<const typename R::Element*>(x)}, out, totals);
     if (split_.parts == 1) return;
-    combine_parts<R><<<split_.combining_blocks(), reduce_threads, 0, stream>>>(
-        totals, split_.parts, split_.outputs(), split_.over_parts(), out);
+    launch_kernel(combine_parts<R>, {split_.combining_blocks(), reduce_threads}, stream, "a reduction",
+                  totals, split_.parts, split_.outputs(), split_.over_parts(), out);
   }
 
   Reduction reduction_;

@@ -4,9 +4,9 @@
 #include <array>
 
 #include "backend/cpu/elementwise_tiles.h"
-#include "backend/cuda/check.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/reduce_split.h"
 #include "backend/cuda/reduction_source.h"
 #include "backend/cuda/runtime_module.h"
@@ -98,9 +98,8 @@ class ReductionGroupKernel final : public Kernel {
   };
 
   void launch(const char* name, dim3 blocks, const std::vector<const void*>& arguments) const {
-    check(cudaLaunchKernel(module_->kernel(name), blocks, dim3(reduce_threads),
-                           const_cast<void**>(arguments.data()), 0, current_launch().stream),
-          "launching a reduction");
+    launch_kernel(module_->kernel(name), {blocks, reduce_threads}, current_launch().stream, "a reduction",
+                  arguments.data());
   }
 
   ReduceSplit split_;

@@ -36,6 +36,7 @@ ElementwiseSource reduction_source(const ElementwiseGroup& group, std::string_vi
   }
   source.text = fmt::format(
       "#include \"backend/cuda/device/elementwise.cuh\"\n#include \"backend/cuda/device/reduce.cuh\"\n"
+      "#include \"backend/cuda/device/launch_order.cuh\"\n"
       "using namespace wick::cuda;\nusing Index = {0};\nusing Offset = OffsetOf<Index>::type;\n"
       "using Value = {1};\nusing R = {2}{3}>;\nconstexpr int operands = {4};\n\n{5}\n"
       "struct Elements {{\n  static constexpr int width = {6};\n{7}"
@@ -47,11 +48,12 @@ ElementwiseSource reduction_source(const ElementwiseGroup& group, std::string_vi
       "extern \"C\" __global__ void __launch_bounds__(256)\n"
       "    reduce(const __grid_constant__ Walks<Index, operands> walks, const Split split{11}, R::Result* "
       "out,\n"
-      "           R::Total* totals) {{\n"
+      "           R::Total* totals) {{\n  begin_in_order();\n"
       "  reduce_part<R>(walks, split, Elements{{{12}}}, out, totals);\n}}\n\n"
       "extern \"C\" __global__ void __launch_bounds__(256)\n"
       "    combine(const R::Total* totals, long long parts, long long outputs, const Split split,\n"
-      "            R::Result* out) {{\n  combine_totals<R>(totals, parts, outputs, split, out);\n}}\n",
+      "            R::Result* out) {{\n  begin_in_order();\n  combine_totals<R>(totals, parts, outputs, "
+      "split, out);\n}}\n",
       large ? "unsigned long long" : "unsigned int", computed_type(dtype), rule, stored_type(dtype),
       most_reduced_operands, source.text, width, fields, at, loads, in_pack, parameters, members);
   return source;

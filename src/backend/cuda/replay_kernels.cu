@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/replay_kernels.h"
 
 namespace wick::cuda {
@@ -49,12 +50,14 @@ __device__ void make_few_moves(const Move* moves, unsigned int count) {
 }
 
 __global__ void __launch_bounds__(block_threads) make_moves(const Move* moves) {
+  begin_in_order();
   make_move(moves[blockIdx.y], blockIdx.x * block_threads + threadIdx.x, gridDim.x * block_threads);
 }
 
 /// The host's memory answers one request after the other: the slot is read once, as a whole, and no cache is
 /// trusted with what was written while no kernel ran. The only block of several moves makes `few` of them.
 __global__ void __launch_bounds__(block_threads) begin(ReplayMemory memory, unsigned int few) {
+  begin_in_order();
   const std::uint64_t words = memory.slot_bytes / sizeof(uint4);
   const auto* from = reinterpret_cast<const uint4*>(memory.slots) + memory.state->over % replay_depth * words;
   auto* to = reinterpret_cast<uint4*>(memory.arrived);
@@ -66,6 +69,7 @@ __global__ void __launch_bounds__(block_threads) begin(ReplayMemory memory, unsi
 }
 
 __global__ void __launch_bounds__(block_threads) end(ReplayMemory memory, MoveRange moves) {
+  begin_in_order();
   make_few_moves(reinterpret_cast<const Move*>(memory.arrived) + moves.first, moves.count);
   __syncthreads();
   if (threadIdx.x != 0) return;
@@ -79,9 +83,9 @@ __global__ void __launch_bounds__(block_threads) end(ReplayMemory memory, MoveRa
 }
 
 void launch_moves(const ReplayMemory& memory, const MoveRange& moves, cudaStream_t stream) {
-  make_moves<<<dim3(blocks_for_bytes(moves.most_bytes), moves.count), block_threads, 0, stream>>>(
-      reinterpret_cast<const Move*>(memory.arrived) + moves.first);
-  check_launch("moving what lies elsewhere at each evaluation");
+  launch_kernel(make_moves, {dim3(blocks_for_bytes(moves.most_bytes), moves.count), block_threads}, stream,
+                "moving what lies elsewhere at each evaluation",
+                reinterpret_cast<const Move*>(memory.arrived) + moves.first);
 }
 
 }  // namespace
@@ -90,16 +94,16 @@ void launch_begin(const ReplayMemory& memory, const MoveRange& moves, cudaStream
   if (memory.slot_bytes == 0) return;
   const unsigned int blocks = blocks_for_bytes(memory.slot_bytes);
   const bool together = blocks == 1 && are_few(moves);
-  begin<<<blocks, block_threads, 0, stream>>>(memory, together ? moves.count : 0);
-  check_launch("beginning an evaluation");
+  launch_kernel(begin, {blocks, block_threads}, stream, "beginning an evaluation", memory,
+                together ? moves.count : 0);
   if (!together && moves.count > 0) launch_moves(memory, moves, stream);
 }
 
 void launch_end(const ReplayMemory& memory, const MoveRange& moves, cudaStream_t stream) {
   const bool together = are_few(moves);
   if (!together) launch_moves(memory, moves, stream);
-  end<<<1, block_threads, 0, stream>>>(memory, together ? moves : MoveRange{});
-  check_launch("ending an evaluation");
+  launch_kernel(end, {1, block_threads}, stream, "ending an evaluation", memory,
+                together ? moves : MoveRange{});
 }
 
 }  // namespace wick::cuda

@@ -1,12 +1,13 @@
 #include <array>
 #include <cstdint>
 
-#include "backend/cuda/check.h"
 #include "backend/cuda/device/index.cuh"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 
 namespace wick::cuda {
@@ -36,6 +37,7 @@ struct RopeShape {
 template <typename T, int width>
 __global__ void __launch_bounds__(block_threads)
     rotate(const __grid_constant__ RopeShape shape, const T* x, const float* cos, const float* sin, T* out) {
+  begin_in_order();
   const int packs = shape.half / width;
   for (auto i = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x; i < shape.items;
        i += static_cast<long long>(gridDim.x) * block_threads) {
@@ -105,7 +107,6 @@ class RopeKernel final : public Kernel {
       else
         launch<T, 1>(inputs, output);
     });
-    check_launch("rotate");
   }
 
  private:
@@ -118,9 +119,10 @@ class RopeKernel final : public Kernel {
   void launch(const void* const* inputs, void* output) const {
     RopeShape shape = shape_;
     shape.items = pairs_ / width;
-    rotate<T, width><<<blocks_for(shape.items, block_threads), block_threads, 0, current_launch().stream>>>(
-        shape, static_cast<const T*>(inputs[0]), static_cast<const float*>(inputs[1]),
-        static_cast<const float*>(inputs[2]), static_cast<T*>(output));
+    launch_kernel(rotate<T, width>, {blocks_for(shape.items, block_threads), block_threads},
+                  current_launch().stream, "rotate", shape, static_cast<const T*>(inputs[0]),
+                  static_cast<const float*>(inputs[1]), static_cast<const float*>(inputs[2]),
+                  static_cast<T*>(output));
   }
 
   DType dtype_;

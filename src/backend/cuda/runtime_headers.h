@@ -11,6 +11,6 @@ struct RuntimeHeader {
 };
 
 /// The headers of device/ that need no others.
-extern const std::array<RuntimeHeader, 6> runtime_headers;
+extern const std::array<RuntimeHeader, 7> runtime_headers;
 
 }  // namespace wick::cuda

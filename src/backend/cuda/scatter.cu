@@ -1,10 +1,12 @@
 #include <cstdint>
 
 #include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/indexing.h"
 #include "backend/cuda/indices.cuh"
+#include "backend/cuda/launch_kernel.h"
 #include "ops/attributes.h"
 
 namespace wick::cuda {
@@ -30,6 +32,7 @@ struct Geometry {
 
 __global__ void __launch_bounds__(block_threads)
     resolve_indices(const __grid_constant__ IndexList indices, long long* resolved) {
+  begin_in_order();
   for (auto i = blockIdx.x * static_cast<unsigned long long>(block_threads) + threadIdx.x;
        i < indices.dims.count; i += static_cast<unsigned long long>(gridDim.x) * block_threads)
     resolved[i] = indices.at(i);
@@ -58,6 +61,7 @@ struct SetUpdate {
 template <typename Update, typename A, typename T>
 __global__ void __launch_bounds__(block_threads)
     scatter_lines(const Geometry g, const long long* indices, const T* updates, A* out) {
+  begin_in_order();
   for (auto line = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x; line < g.outer * g.inner;
        line += static_cast<long long>(gridDim.x) * block_threads) {
     const long long k = line % g.inner;
@@ -77,6 +81,7 @@ __global__ void __launch_bounds__(block_threads)
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
     add_rows(const Geometry g, const long long* indices, const T* updates, T* out) {
+  begin_in_order();
   const long long own = blockIdx.x;
   const long long row = indices[own];
   if (row < 0) return;
@@ -105,6 +110,7 @@ __global__ void __launch_bounds__(block_threads)
 
 template <typename From, typename To>
 __global__ void __launch_bounds__(block_threads) convert_all(const From* from, long long count, To* to) {
+  begin_in_order();
   for (auto i = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x; i < count;
        i += static_cast<long long>(gridDim.x) * block_threads)
     to[i] = written<To>(read(from[i]));
@@ -135,9 +141,9 @@ class ScatterKernel final : public Kernel {
     auto* const indices = static_cast<long long*>(scratch);
     const std::int64_t count = indices_.shape().elements();
     if (count > 0)
-      resolve_indices<<<blocks_for(count, block_threads), block_threads, 0, stream>>>(
-          index_list(indices_, inputs[1], geometry_.size), indices);
-    if (geometry_.elements() == 0) return check_launch("resolve_indices");
+      launch_kernel(resolve_indices, {blocks_for(count, block_threads), block_threads}, stream,
+                    "resolve_indices", index_list(indices_, inputs[1], geometry_.size), indices);
+    if (geometry_.elements() == 0) return;
     const auto bytes = static_cast<std::size_t>(geometry_.elements()) * size_of(dtype_);
     auto* const more = static_cast<std::byte*>(scratch) + resolved_bytes();
     const void* updates = inputs[2];
@@ -154,7 +160,6 @@ class ScatterKernel final : public Kernel {
         visit_word(size_of(dtype_),
                    [&]<typename Word>() { lines<SetUpdate, Word, Word>(indices, updates, output); });
     }
-    check_launch("scatter");
   }
 
  private:
@@ -175,14 +180,16 @@ class ScatterKernel final : public Kernel {
       } else if (by_rows_) {
         const dim3 blocks(static_cast<unsigned>(geometry_.count),
                           static_cast<unsigned>((geometry_.inner + block_threads - 1) / block_threads));
-        add_rows<<<blocks, block_threads, 0, stream>>>(geometry_, indices, static_cast<const T*>(updates),
-                                                       static_cast<T*>(output));
+        launch_kernel(add_rows<T>, {blocks, block_threads}, stream, "scatter", geometry_, indices,
+                      static_cast<const T*>(updates), static_cast<T*>(output));
       } else if constexpr (sizeof(T) == 2) {
         const std::int64_t count = geometry_.elements();
         const unsigned blocks = blocks_for(count, block_threads);
-        convert_all<<<blocks, block_threads, 0, stream>>>(static_cast<const T*>(output), count, sums);
+        launch_kernel(convert_all<T, float>, {blocks, block_threads}, stream, "scatter",
+                      static_cast<const T*>(output), count, sums);
         lines<AddUpdate, float, T>(indices, updates, sums);
-        convert_all<<<blocks, block_threads, 0, stream>>>(sums, count, static_cast<T*>(output));
+        launch_kernel(convert_all<float, T>, {blocks, block_threads}, stream, "scatter", sums, count,
+                      static_cast<T*>(output));
       } else {
         lines<AddUpdate, T, T>(indices, updates, output);
       }
@@ -191,9 +198,10 @@ class ScatterKernel final : public Kernel {
 
   template <typename Update, typename A, typename T>
   void lines(const long long* indices, const void* updates, void* output) const {
-    scatter_lines<Update><<<blocks_for(geometry_.outer * geometry_.inner, block_threads), block_threads, 0,
-                            current_launch().stream>>>(geometry_, indices, static_cast<const T*>(updates),
-                                                       static_cast<A*>(output));
+    launch_kernel(scatter_lines<Update, A, T>,
+                  {blocks_for(geometry_.outer * geometry_.inner, block_threads), block_threads},
+                  current_launch().stream, "scatter", geometry_, indices, static_cast<const T*>(updates),
+                  static_cast<A*>(output));
   }
 
   Slot indices_;

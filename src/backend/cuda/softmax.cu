@@ -1,7 +1,8 @@
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 #include "ops/attributes.h"
 
@@ -10,6 +11,7 @@ namespace {
 
 template <typename T, template <typename> typename Row, bool logarithm>
 __global__ void __launch_bounds__(most_row_threads) softmax_rows(const T* x, T* out, long long rows, int n) {
+  begin_in_order();
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     Row<T> row(x + r * n, n);
     float largest = -infinity<float>();
@@ -50,10 +52,9 @@ class SoftmaxKernel final : public Kernel {
       const RowLaunch launch = RowLaunch::of<T>(rows_, n_, is_aligned_16(inputs[0]) && is_aligned_16(output));
       const auto kernel = launch.in_registers ? softmax_rows<T, RegisterRow, logarithm>
                                               : softmax_rows<T, MemoryRow, logarithm>;
-      kernel<<<launch.blocks, launch.threads, 0, current_launch().stream>>>(
-          static_cast<const T*>(inputs[0]), static_cast<T*>(output), rows_, static_cast<int>(n_));
+      launch_kernel(kernel, {launch.blocks, launch.threads}, current_launch().stream, "softmax_rows",
+                    static_cast<const T*>(inputs[0]), static_cast<T*>(output), rows_, static_cast<int>(n_));
     });
-    check_launch("softmax_rows");
   }
 
  private:

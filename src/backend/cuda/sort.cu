@@ -2,11 +2,12 @@
 #include <bit>
 #include <cstdint>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/lines.h"
 #include "ops/attributes.h"
 
@@ -66,6 +67,7 @@ template <typename T>
 __global__ void __launch_bounds__(block_threads)
     make_entries(const __grid_constant__ Lines lines, const T* x, bool descending, long long padded,
                  EntryOf<T>* entries) {
+  begin_in_order();
   const long long count = static_cast<long long>(lines.first.count) * padded;
   for (auto i = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x; i < count;
        i += static_cast<long long>(gridDim.x) * block_threads) {
@@ -104,6 +106,7 @@ __device__ __forceinline__ long long first_of_pair(long long i, long long apart)
 template <typename Entry>
 __global__ void __launch_bounds__(block_threads)
     sort_chunks(Entry* entries, long long padded, long long first_run, long long last_run) {
+  begin_in_order();
   __shared__ Entry part[chunk];
   const long long size = padded < chunk ? padded : chunk;
   const long long start = static_cast<long long>(blockIdx.x) * size;
@@ -124,6 +127,7 @@ __global__ void __launch_bounds__(block_threads)
 template <typename Entry>
 __global__ void __launch_bounds__(block_threads)
     exchange_far(Entry* entries, long long pairs, long long padded, long long run, long long apart) {
+  begin_in_order();
   for (auto i = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x; i < pairs;
        i += static_cast<long long>(gridDim.x) * block_threads) {
     const long long a = first_of_pair(i, apart);
@@ -135,6 +139,7 @@ template <typename Entry>
 __global__ void __launch_bounds__(block_threads)
     write_places(const __grid_constant__ Lines lines, const Entry* entries, long long padded,
                  long long* out) {
+  begin_in_order();
   const long long count = static_cast<long long>(lines.first.count) * lines.length;
   for (auto i = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x; i < count;
        i += static_cast<long long>(gridDim.x) * block_threads) {
@@ -166,13 +171,13 @@ class ArgsortKernel final : public Kernel {
       auto* const entries = static_cast<EntryOf<T>*>(scratch);
       const cudaStream_t stream = current_launch().stream;
       const long long all = lines_.count() * padded_;
-      make_entries<T><<<blocks_for(all, block_threads), block_threads, 0, stream>>>(
-          lines_, static_cast<const T*>(inputs[0]), descending_, padded_, entries);
+      launch_kernel(make_entries<T>, {blocks_for(all, block_threads), block_threads}, stream, "argsort",
+                    lines_, static_cast<const T*>(inputs[0]), descending_, padded_, entries);
       sort(entries, all, stream);
-      write_places<<<blocks_for(lines_.count() * lines_.length, block_threads), block_threads, 0, stream>>>(
-          lines_, entries, padded_, static_cast<long long*>(output));
+      launch_kernel(write_places<EntryOf<T>>,
+                    {blocks_for(lines_.count() * lines_.length, block_threads), block_threads}, stream,
+                    "argsort", lines_, entries, padded_, static_cast<long long*>(output));
     });
-    check_launch("argsort");
   }
 
  private:
@@ -180,12 +185,13 @@ class ArgsortKernel final : public Kernel {
   void sort(Entry* entries, long long all, cudaStream_t stream) const {
     const long long size = std::min(padded_, chunk);
     const auto chunks = static_cast<unsigned>(all / size);
-    sort_chunks<<<chunks, block_threads, 0, stream>>>(entries, padded_, 2, size);
+    launch_kernel(sort_chunks<Entry>, {chunks, block_threads}, stream, "argsort", entries, padded_, 2, size);
     for (long long run = 2 * size; run <= padded_; run *= 2) {
       for (long long apart = run / 2; apart >= chunk; apart /= 2)
-        exchange_far<<<blocks_for(all / 2, block_threads), block_threads, 0, stream>>>(entries, all / 2,
-                                                                                       padded_, run, apart);
-      sort_chunks<<<chunks, block_threads, 0, stream>>>(entries, padded_, run, run);
+        launch_kernel(exchange_far<Entry>, {blocks_for(all / 2, block_threads), block_threads}, stream,
+                      "argsort", entries, all / 2, padded_, run, apart);
+      launch_kernel(sort_chunks<Entry>, {chunks, block_threads}, stream, "argsort", entries, padded_, run,
+                    run);
     }
   }
 

@@ -1,9 +1,10 @@
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/device/numbers.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "ops/attributes.h"
 
 namespace wick::cuda {
@@ -12,6 +13,7 @@ namespace {
 /// start + i step, in f64 and rounded as the host does.
 template <typename T>
 __global__ void fill_range(T* out, long long count, double start, double step) {
+  begin_in_order();
   for (long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x; i < count;
        i += static_cast<long long>(gridDim.x) * blockDim.x) {
     const double value = __dadd_rn(start, __dmul_rn(static_cast<double>(i), step));
@@ -25,10 +27,9 @@ class RangeKernel final : public Kernel {
   void run(const void* const* /*inputs*/, void* output, void* /*scratch*/) const override {
     if (attrs_.count == 0) return;
     visit_element(attrs_.type(), [&]<typename T>() {
-      fill_range<<<blocks_for(attrs_.count, 256), 256, 0, current_launch().stream>>>(
-          static_cast<T*>(output), attrs_.count, attrs_.start, attrs_.step);
+      launch_kernel(fill_range<T>, {blocks_for(attrs_.count, 256), 256}, current_launch().stream,
+                    "fill_range", static_cast<T*>(output), attrs_.count, attrs_.start, attrs_.step);
     });
-    check_launch("fill_range");
   }
 
  private:

@@ -3,10 +3,11 @@
 #include <cstdint>
 
 #include "backend/cpu/elementwise_tiles.h"
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/strided_copy.h"
 
 namespace wick::cuda {
@@ -29,6 +30,7 @@ __global__ void __launch_bounds__(block_threads)
     copy_words(const __grid_constant__ Dims<Index> dims, const __grid_constant__ Steps<Index> from_steps,
                const __grid_constant__ Steps<Index> to_steps, const Word* from, Word* to,
                const CopyStart start) {
+  begin_in_order();
   to += moved_by(start);
   const Steps<Index>* const steps[] = {&from_steps, &to_steps};
   for (Index i = blockIdx.x * static_cast<Index>(block_threads) + threadIdx.x; i < dims.count;
@@ -55,6 +57,7 @@ __global__ void __launch_bounds__(tile* tile_rows)
                     const __grid_constant__ Steps<unsigned long long> from_steps,
                     const __grid_constant__ Steps<unsigned long long> to_steps, const Transpose shape,
                     const Word* from, Word* to, const CopyStart start) {
+  begin_in_order();
   __shared__ Word part[tile][tile + 1];
   to += moved_by(start);
   const Steps<unsigned long long>* const steps[] = {&from_steps, &to_steps};
@@ -79,6 +82,7 @@ template <typename Word>
 __global__ void __launch_bounds__(block_threads)
     fill_words(const __grid_constant__ Dims<unsigned long long> dims,
                const __grid_constant__ Steps<unsigned long long> steps, Word word, Word* to) {
+  begin_in_order();
   for (unsigned long long i = blockIdx.x * static_cast<unsigned long long>(block_threads) + threadIdx.x;
        i < dims.count; i += static_cast<unsigned long long>(gridDim.x) * block_threads)
     to[offset_at(dims, i, steps)] = word;
@@ -123,13 +127,13 @@ void StridedCopy::launch(const void* from, void* to, const CopyStart& start) con
                               rows.strides[1], row_tiles,    row_tiles * ((columns.size + tile - 1) / tile)};
     const long long all = matrices.count() * transpose.tiles;
     visit_word(element_, [&]<typename Word>() {
-      copy_transposed<<<static_cast<unsigned>(std::min<long long>(all, 32ll * multiprocessors())),
-                        dim3(tile, tile_rows), 0, stream>>>(
-          matrices.device_dims<unsigned long long>(), matrices.device_steps<unsigned long long>(0),
-          matrices.device_steps<unsigned long long>(1), transpose, static_cast<const Word*>(from),
-          static_cast<Word*>(to), start);
+      const auto blocks = static_cast<unsigned>(std::min<long long>(all, 32ll * multiprocessors()));
+      launch_kernel(copy_transposed<Word>, {blocks, dim3(tile, tile_rows)}, stream, "copy_transposed",
+                    matrices.device_dims<unsigned long long>(), matrices.device_steps<unsigned long long>(0),
+                    matrices.device_steps<unsigned long long>(1), transpose, static_cast<const Word*>(from),
+                    static_cast<Word*>(to), start);
     });
-    return check_launch("copy_transposed");
+    return;
   }
   const std::size_t bytes = word_bytes(from, to, start);
   const auto width = static_cast<std::int64_t>(bytes / element_);
@@ -146,16 +150,16 @@ void StridedCopy::launch(const void* from, void* to, const CopyStart& start) con
   moved.step /= width;
   visit_word(bytes, [&]<typename Word>() {
     const auto run = [&]<typename Index>() {
-      copy_words<<<blocks_for(shape.count(), block_threads), block_threads, 0, stream>>>(
-          shape.device_dims<Index>(), shape.device_steps<Index>(0), shape.device_steps<Index>(1),
-          static_cast<const Word*>(from), static_cast<Word*>(to), moved);
+      launch_kernel(copy_words<Word, Index>, {blocks_for(shape.count(), block_threads), block_threads},
+                    stream, "copy_words", shape.device_dims<Index>(), shape.device_steps<Index>(0),
+                    shape.device_steps<Index>(1), static_cast<const Word*>(from), static_cast<Word*>(to),
+                    moved);
     };
     if (shape.is_small())
       run.template operator()<unsigned int>();
     else
       run.template operator()<unsigned long long>();
   });
-  check_launch("copy_words");
 }
 
 StridedFill::StridedFill(const Shape& shape, DType dtype, double value, const Strides& to)
@@ -167,11 +171,11 @@ void StridedFill::launch(void* to) const {
   if (shape_.count() == 0) return;
   visit_word(element_, [&]<typename Word>() {
     if constexpr (!std::is_same_v<Word, uint4>)
-      fill_words<<<blocks_for(shape_.count(), block_threads), block_threads, 0, current_launch().stream>>>(
-          shape_.device_dims<unsigned long long>(), shape_.device_steps<unsigned long long>(0),
-          static_cast<Word>(word_), static_cast<Word*>(to));
+      launch_kernel(fill_words<Word>, {blocks_for(shape_.count(), block_threads), block_threads},
+                    current_launch().stream, "fill_words", shape_.device_dims<unsigned long long>(),
+                    shape_.device_steps<unsigned long long>(0), static_cast<Word>(word_),
+                    static_cast<Word*>(to));
   });
-  check_launch("fill_words");
 }
 
 }  // namespace wick::cuda

@@ -1,9 +1,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 
 namespace wick::cuda {
@@ -41,6 +42,7 @@ __device__ const Members::Member& member_of(const Members& members, long long pa
 /// sums[part] = the sum over a part of one member, in an order that only its size decides
 __global__ void __launch_bounds__(block_threads)
     sum_parts(const __grid_constant__ Members members, double* sums) {
+  begin_in_order();
   const Members::Member& member = member_of(members, blockIdx.x);
   const long long first = (blockIdx.x - member.first_part) * part_elements;
   const long long left = member.count - first;
@@ -63,6 +65,7 @@ __global__ void __launch_bounds__(block_threads)
 }
 
 __global__ void __launch_bounds__(block_threads) sum_all(const double* sums, int count, float* out) {
+  begin_in_order();
   double total = 0;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += block_threads) total += sums[i];
   total = block_sum(total);
@@ -89,7 +92,8 @@ class SumOfSquaresKernel final : public Kernel {
     long long parts = 0;
     const auto launch = [&] {
       if (parts > 0)
-        sum_parts<<<static_cast<unsigned int>(parts), block_threads, 0, stream>>>(members, sums + launched);
+        launch_kernel(sum_parts, {static_cast<unsigned int>(parts), block_threads}, stream, "sum_of_squares",
+                      members, sums + launched);
       launched += parts;
       parts = 0;
       members.count = 0;
@@ -101,8 +105,8 @@ class SumOfSquaresKernel final : public Kernel {
       if (members.count == most_members) launch();
     }
     launch();
-    sum_all<<<1, block_threads, 0, stream>>>(sums, static_cast<int>(parts_), static_cast<float*>(output));
-    check_launch("sum_of_squares");
+    launch_kernel(sum_all, {1, block_threads}, stream, "sum_of_squares", sums, static_cast<int>(parts_),
+                  static_cast<float*>(output));
   }
 
  private:

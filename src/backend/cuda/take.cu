@@ -1,11 +1,12 @@
 #include <array>
 #include <cstdint>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/grid.h"
 #include "backend/cuda/indexing.h"
 #include "backend/cuda/indices.cuh"
+#include "backend/cuda/launch_kernel.h"
 #include "ops/attributes.h"
 
 namespace wick::cuda {
@@ -30,6 +31,7 @@ template <typename Word>
 __global__ void __launch_bounds__(block_threads)
     take_words(const __grid_constant__ TakeShape shape, const __grid_constant__ IndexList indices,
                const Word* x, Word* out) {
+  begin_in_order();
   for (Position i = blockIdx.x * static_cast<Position>(block_threads) + threadIdx.x; i < shape.count;
        i += static_cast<Position>(gridDim.x) * block_threads) {
     const Position row = i / shape.inner.count;
@@ -65,11 +67,11 @@ class TakeKernel final : public Kernel {
                     x_.strides[static_cast<std::size_t>(axis_)] / width};
     for (long long& step : shape.outer_steps.by) step /= width;
     visit_word(bytes, [&]<typename Word>() {
-      take_words<<<blocks_for(count_ / width, block_threads), block_threads, 0, current_launch().stream>>>(
-          shape, index_list(indices_, inputs[1], x_.shape[axis_]), static_cast<const Word*>(inputs[0]),
-          static_cast<Word*>(output));
+      launch_kernel(take_words<Word>, {blocks_for(count_ / width, block_threads), block_threads},
+                    current_launch().stream, "take_words", shape,
+                    index_list(indices_, inputs[1], x_.shape[axis_]), static_cast<const Word*>(inputs[0]),
+                    static_cast<Word*>(output));
     });
-    check_launch("take_words");
   }
 
  private:
@@ -97,6 +99,7 @@ class TakeKernel final : public Kernel {
 };
 
 __global__ void __launch_bounds__(block_threads) read_indices(const __grid_constant__ IndexList indices) {
+  begin_in_order();
   for (Position i = blockIdx.x * static_cast<Position>(block_threads) + threadIdx.x; i < indices.dims.count;
        i += static_cast<Position>(gridDim.x) * block_threads)
     (void)indices.at(i);
@@ -105,9 +108,8 @@ __global__ void __launch_bounds__(block_threads) read_indices(const __grid_const
 void TakeKernel::check_indices(const void* indices) const {
   const std::int64_t count = indices_.shape().elements();
   if (count == 0) return;
-  read_indices<<<blocks_for(count, block_threads), block_threads, 0, current_launch().stream>>>(
-      index_list(indices_, indices, x_.shape[axis_]));
-  check_launch("read_indices");
+  launch_kernel(read_indices, {blocks_for(count, block_threads), block_threads}, current_launch().stream,
+                "read_indices", index_list(indices_, indices, x_.shape[axis_]));
 }
 
 /// out[p] = x[p with its coordinate along the axis replaced by indices[p]]; 0 for an index that is out of
@@ -116,6 +118,7 @@ template <typename Word>
 __global__ void __launch_bounds__(block_threads)
     take_along(const __grid_constant__ Dims<Position> dims, const __grid_constant__ Steps<Position> steps,
                long long stride, const __grid_constant__ IndexList indices, const Word* x, Word* out) {
+  begin_in_order();
   for (Position i = blockIdx.x * static_cast<Position>(block_threads) + threadIdx.x; i < dims.count;
        i += static_cast<Position>(gridDim.x) * block_threads) {
     const long long index = indices.at(i);
@@ -137,12 +140,11 @@ class TakeAlongAxisKernel final : public Kernel {
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
     if (walk_.count() == 0) return;
     visit_word(element_, [&]<typename Word>() {
-      take_along<<<blocks_for(walk_.count(), block_threads), block_threads, 0, current_launch().stream>>>(
-          walk_.device_dims<Position>(), walk_.device_steps<Position>(0), stride_,
-          index_list(indices_, inputs[1], size_), static_cast<const Word*>(inputs[0]),
-          static_cast<Word*>(output));
+      launch_kernel(take_along<Word>, {blocks_for(walk_.count(), block_threads), block_threads},
+                    current_launch().stream, "take_along", walk_.device_dims<Position>(),
+                    walk_.device_steps<Position>(0), stride_, index_list(indices_, inputs[1], size_),
+                    static_cast<const Word*>(inputs[0]), static_cast<Word*>(output));
     });
-    check_launch("take_along");
   }
 
  private:

@@ -1,7 +1,8 @@
 #include <algorithm>
 
-#include "backend/cuda/dependent_launch.cuh"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/tensor_core.cuh"
 #include "backend/cuda/thin_linear.cuh"
 
@@ -143,8 +144,8 @@ void launch(const ThinLinearProblem& p, int of_output, cudaStream_t stream) {
   auto blocks = static_cast<unsigned>((groups + of_block - 1) / of_block);
   const unsigned at_once = blocks_at_once(kernel, block_warps * 32);
   if (blocks < 2 * at_once) blocks = std::min(blocks, at_once);
-  launch_dependent(kernel, {.blocks = blocks, .threads = block_warps * 32, .stream = stream},
-                   "a linear layer of one row", p, of_output, groups);
+  launch_kernel(kernel, {blocks, block_warps * 32}, stream, "a linear layer of one row", p, of_output,
+                groups);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "backend/cuda/attention.cuh"
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/thin_linear.cuh"
 
 // Any depth and any addresses: a warp takes an output of a row.
@@ -11,6 +12,7 @@ constexpr int threads = 128;
 
 template <typename T>
 __global__ void __launch_bounds__(threads) multiply_plain(const __grid_constant__ ThinLinearProblem p) {
+  begin_in_order();
   const std::int64_t at = (std::int64_t{blockIdx.x} * threads + threadIdx.x) / 32;
   if (at >= std::int64_t{p.rows} * p.outputs) return;
   const int output = static_cast<int>(at % p.outputs);
@@ -41,9 +43,9 @@ __global__ void __launch_bounds__(threads) multiply_plain(const __grid_constant_
 void launch_thin_linear_plain(DType dtype, const ThinLinearProblem& p, cudaStream_t stream) {
   const std::int64_t warps = std::int64_t{p.rows} * p.outputs;
   visit_half(dtype, [&]<typename T>() {
-    multiply_plain<T><<<static_cast<unsigned>((warps * 32 + threads - 1) / threads), threads, 0, stream>>>(p);
+    launch_kernel(multiply_plain<T>, {static_cast<unsigned>((warps * 32 + threads - 1) / threads), threads},
+                  stream, "a linear layer of few rows", p);
   });
-  check_launch("a linear layer of few rows");
 }
 
 }  // namespace wick::cuda

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <iterator>
 
-#include "backend/cuda/dependent_launch.cuh"
+#include "backend/cuda/cluster.cuh"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/gpu.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 #include "backend/cuda/tensor_core.cuh"
 #include "backend/cuda/thin_linear.cuh"
@@ -14,7 +16,6 @@ namespace wick::cuda {
 namespace {
 
 constexpr int depth_step = 128;
-constexpr int most_cluster = 8;
 
 /// A block takes `Lines` times 16 rows of the matrices by `Tiles` times 8 of x: a warp for 16 rows and half
 /// of each step of the depth.
@@ -37,12 +38,12 @@ __device__ inline int place(int row, int piece) { return row * depth_step + (pie
 /// The sum over the blocks of a cluster.
 __device__ inline float total(const float* own, int cluster) {
   if (cluster == 1) return *own;
-  float parts[most_cluster];
+  float parts[most_cluster_blocks];
 #pragma unroll
-  for (int c = 0; c < most_cluster; ++c) parts[c] = read_of_rank(own, c < cluster ? c : 0);
+  for (int c = 0; c < most_cluster_blocks; ++c) parts[c] = read_of_block(own, c < cluster ? c : 0);
   float sum = 0;
 #pragma unroll
-  for (int c = 0; c < most_cluster; ++c)
+  for (int c = 0; c < most_cluster_blocks; ++c)
     if (c < cluster) sum += parts[c];
   return sum;
 }
@@ -159,7 +160,7 @@ __global__ void __launch_bounds__(Lines * 64, 2)
           }
       __syncthreads();
     }
-    if (walk.cluster > 1) meet_cluster();
+    if (walk.cluster > 1) sync_cluster();
 #pragma unroll 2
     for (int item = static_cast<int>(threadIdx.x); item < own_rows * outputs; item += threads) {
       const int r = item / outputs * walk.cluster + rank;
@@ -174,7 +175,7 @@ __global__ void __launch_bounds__(Lines * 64, 2)
       if (p.residual) result += read(static_cast<const T*>(p.residual)[at]);
       static_cast<T*>(p.out)[at] = written<T>(result);
     }
-    if (walk.cluster > 1) meet_cluster();  // nobody leaves, or goes on, while others read its sums
+    if (walk.cluster > 1) sync_cluster();  // nobody leaves, or goes on, while others read its sums
     tile += walkers;
     step = 0;
 #pragma unroll
@@ -185,8 +186,7 @@ __global__ void __launch_bounds__(Lines * 64, 2)
 /// The rows of x as the norm makes them: a block a row.
 template <typename T>
 __global__ void __launch_bounds__(256) normalize(const __grid_constant__ ThinLinearProblem p, T* out) {
-  let_next_begin();
-  wait_for_kernels_ahead();
+  begin_in_order();
   const T* const x = static_cast<const T*>(p.x) + static_cast<std::int64_t>(blockIdx.x) * p.depth;
   const T* const weight = static_cast<const T*>(p.norm);
   T* const to = out + static_cast<std::int64_t>(blockIdx.x) * p.depth;
@@ -221,7 +221,7 @@ Cut cut_of(const ThinLinearProblem& p, int lines) {
   const int outputs = p.gated ? lines * 8 : lines * 16;
   const int tiles = (p.outputs + outputs - 1) / outputs;
   const int steps = (p.depth + depth_step - 1) / depth_step;
-  const int cluster = std::clamp(slots / tiles, 1, std::min(most_cluster, steps));
+  const int cluster = std::clamp(slots / tiles, 1, std::min(most_cluster_blocks, steps));
   const int turns = (tiles * cluster + slots - 1) / slots;
   const int copied = turns * ((steps + cluster - 1) / cluster) * (lines * 16 + p.rows);
   return {lines, {cluster, tiles}, copied + (cluster == 1 ? 0 : lines < 4 ? 2 * meeting : meeting)};
@@ -230,13 +230,12 @@ Cut cut_of(const ThinLinearProblem& p, int lines) {
 template <typename T, int Lines, int Tiles, int Stages>
 void launch(const ThinLinearProblem& p, const Walk& walk, cudaStream_t stream) {
   const int walkers = std::min(walk.tiles, 2 * multiprocessors() / walk.cluster);
-  launch_dependent(multiply_tiles<T, Lines, Tiles, Stages>,
-                   {.blocks = static_cast<unsigned>(walkers * walk.cluster),
-                    .threads = Lines * 64,
-                    .shared = sizeof(Shared<Lines, Tiles, Stages>),
-                    .cluster = static_cast<unsigned>(walk.cluster),
-                    .stream = stream},
-                   "a linear layer of some rows", p, walk);
+  launch_kernel(multiply_tiles<T, Lines, Tiles, Stages>,
+                {.blocks = static_cast<unsigned>(walkers * walk.cluster),
+                 .threads = Lines * 64,
+                 .shared = sizeof(Shared<Lines, Tiles, Stages>),
+                 .cluster = static_cast<unsigned>(walk.cluster)},
+                stream, "a linear layer of some rows", p, walk);
 }
 
 /// As many stages as leave room for a second block.
@@ -262,9 +261,8 @@ std::size_t thin_linear_tiles_scratch(const ThinLinearProblem& p) {
 void launch_thin_linear_tiles(DType dtype, ThinLinearProblem p, void* scratch, cudaStream_t stream) {
   visit_half(dtype, [&]<typename T>() {
     if (p.norm) {
-      launch_dependent(normalize<T>,
-                       {.blocks = static_cast<unsigned>(p.rows), .threads = 256, .stream = stream},
-                       "the norm of some rows", p, static_cast<T*>(scratch));
+      launch_kernel(normalize<T>, {static_cast<unsigned>(p.rows), 256}, stream, "the norm of some rows", p,
+                    static_cast<T*>(scratch));
       p.x = scratch;
     }
     if (p.rows <= 8)

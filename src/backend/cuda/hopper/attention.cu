@@ -1,6 +1,7 @@
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/hopper/attention.h"
 #include "backend/cuda/hopper/attention_tiles.cuh"
+#include "backend/cuda/launch_kernel.h"
 
 // Attention as in attention_flash.cu, by products of 64 rows whose operands the copy engine brings. Several
 // blocks on a multiprocessor hide each other's waits.
@@ -24,6 +25,7 @@ struct Memory {
 template <int Width>
 __global__ void __launch_bounds__(threads, Width == 64 ? 4 : 2)
     attend(const __grid_constant__ Maps maps, const AttentionProblem p) {
+  begin_in_order();
   extern __shared__ unsigned char raw[];
   auto& memory = aligned_memory<Memory<Width>>(raw);
   KeyTiles<Width>& tiles = memory.tiles;
@@ -91,12 +93,10 @@ void launch_width(const AttentionProblem& p, cudaStream_t stream) {
   const Maps maps{map_of(p.q, p.q_steps, p.batch, p.heads, p.m, p.d),
                   map_of(p.k, p.k_steps, p.batch, p.kv_heads, p.n, p.d),
                   map_of(p.v, p.v_steps, p.batch, p.kv_heads, p.n, p.d)};
-  constexpr int shared = sizeof(Memory<Width>) + 1024;
-  check(cudaFuncSetAttribute(attend<Width>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-        "asking for shared memory");
+  constexpr std::size_t shared = sizeof(Memory<Width>) + 1024;
   const std::int64_t blocks = p.batch * p.heads * ((p.m + tile_rows - 1) / tile_rows);
-  attend<Width><<<static_cast<unsigned>(blocks), threads, shared, stream>>>(maps, p);
-  check_launch("attention");
+  launch_kernel(attend<Width>, {static_cast<unsigned>(blocks), threads, shared}, stream, "attention", maps,
+                p);
 }
 
 }  // namespace

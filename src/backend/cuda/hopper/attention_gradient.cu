@@ -1,6 +1,7 @@
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/hopper/attention_gradient.h"
 #include "backend/cuda/hopper/attention_tiles.cuh"
+#include "backend/cuda/launch_kernel.h"
 
 // The gradient of attention as in attention_flash_gradient.cu, by products of 64 rows whose operands the copy
 // engine brings. Several blocks on a multiprocessor hide each other's waits.
@@ -48,6 +49,7 @@ __device__ inline void multiply_output(float (&product)[2], const AttentionGradi
 template <int Width>
 __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
     query_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g) {
+  begin_in_order();
   extern __shared__ unsigned char raw[];
   auto& memory = aligned_memory<QueryMemory<Width>>(raw);
   KeyTiles<Width>& tiles = memory.tiles;
@@ -143,6 +145,7 @@ template <int Width>
 __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
     key_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g,
                  const std::int64_t parts) {
+  begin_in_order();
   extern __shared__ unsigned char raw[];
   auto& memory = aligned_memory<KeyMemory<Width>>(raw);
   const AttentionProblem& p = g.forward;
@@ -297,19 +300,14 @@ void launch_width(const AttentionGradientProblem& g, std::int64_t parts, cudaStr
                   map_of(p.v, p.v_steps, p.batch, p.kv_heads, p.n, p.d),
                   map_of(g.grad, g.grad_steps, p.batch, p.heads, p.m, p.d)};
   const auto tiles = [](std::int64_t rows) { return (rows + tile_rows - 1) / tile_rows; };
-  constexpr int query_bytes = sizeof(QueryMemory<Width>) + 1024;
-  constexpr int key_bytes = sizeof(KeyMemory<Width>) + 1024;
-  check(cudaFuncSetAttribute(query_gradient<Width>, cudaFuncAttributeMaxDynamicSharedMemorySize, query_bytes),
-        "asking for shared memory");
-  check(cudaFuncSetAttribute(key_gradient<Width>, cudaFuncAttributeMaxDynamicSharedMemorySize, key_bytes),
-        "asking for shared memory");
-  query_gradient<Width>
-      <<<static_cast<unsigned>(p.batch * p.heads * tiles(p.m)), threads, query_bytes, stream>>>(maps, g);
-  check_launch("the gradient of attention");
-  key_gradient<Width>
-      <<<static_cast<unsigned>(p.batch * p.kv_heads * tiles(p.n) * parts), threads, key_bytes, stream>>>(
-          maps, g, parts);
-  check_launch("the gradient of attention");
+  constexpr std::size_t query_bytes = sizeof(QueryMemory<Width>) + 1024;
+  constexpr std::size_t key_bytes = sizeof(KeyMemory<Width>) + 1024;
+  launch_kernel(query_gradient<Width>,
+                {static_cast<unsigned>(p.batch * p.heads * tiles(p.m)), threads, query_bytes}, stream,
+                "the gradient of attention", maps, g);
+  launch_kernel(key_gradient<Width>,
+                {static_cast<unsigned>(p.batch * p.kv_heads * tiles(p.n) * parts), threads, key_bytes},
+                stream, "the gradient of attention", maps, g, parts);
 }
 
 }  // namespace

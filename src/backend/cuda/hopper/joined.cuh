@@ -4,7 +4,7 @@
 #include <span>
 
 #include "backend/cuda/cluster.cuh"
-#include "backend/cuda/dependent_launch.cuh"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/lora_kernels.h"
 
 namespace wick::cuda::hopper {
@@ -47,9 +47,9 @@ template <typename Problem, typename... Arguments>
 void launch_joined(void (*kernel)(Joined<Problem>, Arguments...), const Joined<Problem>& joined,
                    std::int64_t cluster, int threads, std::size_t shared, cudaStream_t stream,
                    const char* name, const std::type_identity_t<Arguments>&... arguments) {
-  const DependentLaunch how{static_cast<unsigned>(joined.clusters() * cluster),
-                            static_cast<unsigned>(threads), shared, static_cast<unsigned>(cluster), stream};
-  launch_dependent(kernel, how, name, joined, arguments...);
+  const Grid grid{static_cast<unsigned>(joined.clusters() * cluster), static_cast<unsigned>(threads), shared,
+                  static_cast<unsigned>(cluster)};
+  launch_kernel(kernel, grid, stream, name, joined, arguments...);
 }
 
 }  // namespace wick::cuda::hopper

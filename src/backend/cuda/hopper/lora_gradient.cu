@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "backend/cuda/cluster.cuh"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/hopper/joined.cuh"
 #include "backend/cuda/hopper/lora_kernels.h"
@@ -59,8 +60,7 @@ struct GradientShape {
 template <int RankTiles, int ColumnTiles>
 __global__ void __launch_bounds__(threads)
     sum_over_rows(const __grid_constant__ Joined<LoraGradient> joined, std::int64_t share) {
-  let_next_begin();
-  wait_for_kernels_ahead();
+  begin_in_order();
   using Shape = GradientShape<RankTiles, ColumnTiles>;
   constexpr int columns = Shape::columns;
   constexpr int line = columns + 8;

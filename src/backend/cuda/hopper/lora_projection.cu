@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "backend/cuda/cluster.cuh"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/hopper/joined.cuh"
 #include "backend/cuda/hopper/lora_kernels.h"
@@ -68,8 +69,7 @@ class FactorPart {
 
 template <int Tiles, int RowTiles>
 __global__ void __launch_bounds__(threads) project(const __grid_constant__ Joined<LoraProjection> joined) {
-  let_next_begin();
-  wait_for_kernels_ahead();
+  begin_in_order();
   using Shape = ProjectionShape<Tiles, RowTiles>;
   constexpr int stages = Shape::stages;
   constexpr int parts = step_depth / 16;

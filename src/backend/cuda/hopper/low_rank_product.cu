@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <iterator>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/hopper/instructions.cuh"
 #include "backend/cuda/hopper/low_rank_product.h"
 #include "backend/cuda/hopper/tensor_map.h"
+#include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/tensor_core.cuh"
 
 // A product of bf16 matrices to which that of two thin factors is added. To the loop over the depth, the
@@ -332,6 +333,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     fence_for_async();
   }
   __syncthreads();
+  begin_in_order();
   // The same for all threads of a warp, which the compiler must know of where products are issued.
   const int group = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / group_threads, 0);
   if (group == Tile::groups) {
@@ -364,12 +366,10 @@ void launch(const LowRankProduct& p, cudaStream_t stream) {
       Tile::by_depth ? tensor_map(BoxedMatrix{p.weight, p.depth, p.columns, depth_block, 64})
                      : tensor_map(BoxedMatrix{p.weight, p.columns, p.depth, Tile::columns, depth_block});
   const CUtensorMap out = tensor_map(BoxedMatrix{p.out, p.rows, p.columns, 64, store_columns});
-  const auto kernel = multiply_with_factors<Tile>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes),
-        "asking for shared memory");
   const int blocks = std::min(w.row_tiles * w.column_tiles, multiprocessors());
-  kernel<<<static_cast<unsigned>(blocks), Tile::threads, Tile::shared_bytes, stream>>>(left, right, out, w);
-  check_launch("a product with an adapter");
+  launch_kernel(multiply_with_factors<Tile>,
+                {static_cast<unsigned>(blocks), Tile::threads, Tile::shared_bytes}, stream,
+                "a product with an adapter", left, right, out, w);
 }
 
 using Launch = void (*)(const LowRankProduct&, cudaStream_t);

@@ -1,0 +1,68 @@
+#include "backend/cuda/launch_kernel.h"
+
+#include "backend/cuda/check.h"
+#include "backend/cuda/gpu.h"
+
+namespace wick::cuda {
+namespace {
+
+/// What a kernel may take without being asked for more.
+constexpr std::size_t usual_shared_bytes = 48 * 1024;
+
+/// What the runtime takes of a launch; the attributes live as long as it.
+class Configuration {
+ public:
+  Configuration(const void* kernel, const Grid& grid, cudaStream_t stream) {
+    if (grid.shared > usual_shared_bytes)
+      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(grid.shared)),
+            "asking for shared memory");
+    config_.gridDim = grid.blocks;
+    config_.blockDim = grid.threads;
+    config_.dynamicSmemBytes = grid.shared;
+    config_.stream = stream;
+    config_.attrs = attributes_;
+    if (runs_code_for_90()) {
+      cudaLaunchAttribute& in_order = attributes_[config_.numAttrs++];
+      in_order.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      in_order.val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (grid.cluster > 1) {
+      cudaLaunchAttribute& cluster = attributes_[config_.numAttrs++];
+      cluster.id = cudaLaunchAttributeClusterDimension;
+      cluster.val.clusterDim = {grid.cluster, 1, 1};
+    }
+  }
+  Configuration(const Configuration&) = delete;
+  Configuration& operator=(const Configuration&) = delete;
+  const cudaLaunchConfig_t* get() const { return &config_; }
+
+ private:
+  cudaLaunchAttribute attributes_[2] = {};
+  cudaLaunchConfig_t config_{};
+};
+
+}  // namespace
+
+void launch_kernel(const void* kernel, const Grid& grid, cudaStream_t stream, const char* name,
+                   const void* const* arguments) {
+  const Configuration config(kernel, grid, stream);
+  check(cudaLaunchKernelExC(config.get(), kernel, const_cast<void**>(arguments)), name);
+}
+
+unsigned int blocks_at_once(const void* kernel, int threads) {
+  int of_multiprocessor = 0;
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&of_multiprocessor, kernel, threads, 0),
+        "counting blocks");
+  return static_cast<unsigned int>(of_multiprocessor * multiprocessors());
+}
+
+unsigned int most_clusters(const void* kernel, Grid grid) {
+  grid.blocks = grid.cluster;
+  const Configuration config(kernel, grid, nullptr);
+  int most = 0;
+  check(cudaOccupancyMaxActiveClusters(&most, kernel, config.get()), "counting clusters");
+  return static_cast<unsigned int>(most);
+}
+
+}  // namespace wick::cuda
