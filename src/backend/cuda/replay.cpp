@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "backend/cuda/allocator.h"
 #include "backend/cuda/check.h"
@@ -150,7 +151,7 @@ bool Replay::over(unsigned int number) const {
 
 Fault Replay::end(unsigned int number) {
   --in_flight_;
-  return shared_.ends[number % replay_depth].fault;
+  return std::exchange(shared_.ends[number % replay_depth].fault, {});
 }
 
 }  // namespace wick::cuda

@@ -68,18 +68,24 @@ __global__ void __launch_bounds__(block_threads) begin(ReplayMemory memory, unsi
   make_few_moves(reinterpret_cast<const Move*>(memory.arrived), few);
 }
 
+/// Most replays have no fault and no moves, and tell the host by one store that waits for no other.
 __global__ void __launch_bounds__(block_threads) end(ReplayMemory memory, MoveRange moves) {
-  begin_in_order();
+  ReplayState* const state = memory.state;
+  // No kernel ahead writes it; but they may write the fault, which must not get into a cache with it.
+  const unsigned int before = __ldcg(&state->over);
+  wait_for_kernels_ahead();
   make_few_moves(reinterpret_cast<const Move*>(memory.arrived) + moves.first, moves.count);
   __syncthreads();
   if (threadIdx.x != 0) return;
-  ReplayState* const state = memory.state;
-  ReplayEnd* const place = memory.ends + state->over % replay_depth;
-  place->fault = state->fault;
-  state->fault = {};
-  const unsigned int over = ++state->over;
-  __threadfence_system();
-  *static_cast<volatile unsigned int*>(&place->over) = over;
+  ReplayEnd* const place = memory.ends + before % replay_depth;
+  const bool failed = state->fault.step != 0;
+  if (failed) {
+    place->fault = state->fault;
+    state->fault = {};
+  }
+  state->over = before + 1;
+  if (failed || moves.count > 0) __threadfence_system();
+  *static_cast<volatile unsigned int*>(&place->over) = before + 1;
 }
 
 void launch_moves(const ReplayMemory& memory, const MoveRange& moves, cudaStream_t stream) {

@@ -33,7 +33,7 @@ struct ReplayState {
 
 /// What the host sees of replay number n (from 0) in its place, n modulo `replay_depth`, in pinned memory.
 struct ReplayEnd {
-  Fault fault;
+  Fault fault;            ///< written where there is one; the host clears it
   unsigned int over = 0;  ///< n + 1 once the replay is over; written last
 };
 
