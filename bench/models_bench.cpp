@@ -60,15 +60,10 @@ void greedy_decode(benchmark::State& state, const Model& model, std::int64_t tok
   count_memory(state, model, memory);
 }
 
-void greedy_decode_on_one_core(benchmark::State& state, bool eager) {
+void greedy_decode_on_one_core(benchmark::State& state) {
   const int before = threads();
   set_threads(1);
-  if (eager) {
-    const EagerScope scope;
-    greedy_decode(state, stories_model(), 64);
-  } else {
-    greedy_decode(state, stories_model(), 256);
-  }
+  greedy_decode(state, stories_model(), 256);
   set_threads(before);
 }
 
@@ -112,9 +107,7 @@ void add_decoding(const std::string& name, std::function<void(benchmark::State&)
 }
 
 [[maybe_unused]] const bool registered = [] {
-  for (bool eager : {false, true})
-    add_decoding(std::string("stories260k_one_core/") + (eager ? "eager" : "lazy"),
-                 [=](benchmark::State& state) { greedy_decode_on_one_core(state, eager); });
+  add_decoding("stories260k_one_core/lazy", greedy_decode_on_one_core);
   add_decoding("stories260k/lazy",
                [](benchmark::State& state) { greedy_decode(state, stories_model(), 256); });
   add_decoding("qwen2.5-0.5b_bf16/lazy",

@@ -239,7 +239,7 @@ std::vector<Tensor> Compiled::operator()(std::vector<Tensor> inputs) const {
   const trace::Span span("eval", "compiled");
   if (numeric_checks()) {  // step by step, with the lines of the function
     std::vector<Tensor> outputs = state_->function(inputs);
-    eval(outputs);
+    eval(outputs, History::drop);
     return outputs;
   }
   Bound bound(*state_, std::move(inputs));
@@ -252,7 +252,7 @@ std::vector<Tensor> Compiled::submit(std::vector<Tensor> inputs, const Stream& s
   const trace::Span span("eval", "compiled: submit");
   if (numeric_checks()) {
     std::vector<Tensor> outputs = state_->function(inputs);
-    eval_async(outputs, stream);
+    eval_async(outputs, stream, History::drop);
     return outputs;
   }
   StreamQueue& queue = stream.queue();

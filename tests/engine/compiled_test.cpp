@@ -114,6 +114,18 @@ TEST(Compiled, WorksInsideAnEagerScopeAndUnderNumericChecks) {
   }
 }
 
+/// A loop would hold all that it computed.
+TEST(Compiled, OutputsHaveNoHistoryUnderNumericChecksEither) {
+  const Compiled f([](const Tensors& in) -> Tensors { return {sqrt(in[0])}; });
+  const Tensor x = numbers(2);
+  const NumericCheckScope checks;
+  const Tensors called = f({x});
+  EXPECT_EQ(x.node()->references(), 1U);
+  const Tensors submitted = f.submit({x});
+  EXPECT_EQ(submitted[0].to_vector<float>(), (std::vector<float>{0, 1}));
+  EXPECT_EQ(x.node()->references(), 1U);
+}
+
 TEST(Compiled, RefusesWhatItCannotRecord) {
   const Tensor x = numbers(3);
   const Compiled reads([](const Tensors& in) -> Tensors { return {in[0] * sum(in[0]).item<float>()}; });
