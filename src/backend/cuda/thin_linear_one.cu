@@ -52,10 +52,13 @@ struct RowsOfGroup {
   }
 };
 
+/// Blocks that a multiprocessor has registers for, where a lane holds so many packs of weights.
+constexpr int least_blocks(int packs) { return packs <= 8 ? 7 : packs <= 14 ? 5 : 4; }
+
 /// Warps take groups of outputs in turn; `of_output` warps split the depth. The norm scales the sum: its own
 /// sum is made along the way.
 template <typename T, int Rows, int Parts, bool normed>
-__global__ void __launch_bounds__(block_warps * 32)
+__global__ void __launch_bounds__(block_warps * 32, least_blocks(Rows* Parts))
     multiply_one(const __grid_constant__ ThinLinearProblem p, const int of_output, const int groups) {
   __shared__ float partial[block_warps][Rows + 1];
   let_next_begin();
