@@ -92,7 +92,11 @@ class AttentionKernel final : public Kernel {
     by_rows_ = rows <= attention_few_rows && together;
     shape_.amx = !by_rows_ && amx_pays(shape_);
     shared_ = SharedBlocks(shape_, 2);
-    workers_ = std::min<std::int64_t>(tiles_, omp_get_max_threads());
+    // Waking another thread takes as long as this many products.
+    constexpr std::int64_t least_products = 1 << 17;
+    const std::int64_t products = 2 * shape_.batch * shape_.heads * shape_.m * shape_.n * shape_.d;
+    workers_ = std::max<std::int64_t>(
+        1, std::min({tiles_, std::int64_t{omp_get_max_threads()}, products / least_products}));
   }
 
   std::size_t scratch_bytes() const override {
