@@ -1,12 +1,15 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <thread>
 #include <vector>
 
 #include "core/packed_copies.h"
-#include "core/spin.h"
 #include "wick/device.h"
 
 namespace wick {
@@ -50,30 +53,36 @@ class Storage {
     delete copies_.exchange(nullptr);
   }
 
-  /// Whether all references but one are announced (see AnnouncedReleases). Waits a little for releases that
-  /// are under way: between the end of an announcement and that of its reference, the reference looks like a
-  /// reader's.
+  /// Whether all references but one are announced (see AnnouncedReleases). Between the end of an announcement
+  /// and that of its reference, the reference looks like a reader's: a "no" is one only when no release was
+  /// under way while it was found.
   static bool held_once(const std::shared_ptr<Storage>& storage) noexcept {
-    bool once = is_held_once(storage);
-    if (!once && releases_under_way_.load(std::memory_order_acquire) > 0)
-      spin_until([&] {
-        const bool settled = releases_under_way_.load(std::memory_order_acquire) == 0;
-        once = is_held_once(storage);
-        return once || settled;
-      });
-    return once;
+    if (const auto once = settled_held_once(storage)) return *once;
+    // Long enough for a thread that lost its core meanwhile; not for ever, because what a release frees may
+    // call a user's code, which may wait for this thread.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    do {
+      std::this_thread::yield();
+      if (const auto once = settled_held_once(storage)) return *once;
+    } while (std::chrono::steady_clock::now() < end);
+    return false;
   }
 
  private:
   friend class AnnouncedReleases;
 
-  static bool is_held_once(const std::shared_ptr<Storage>& storage) noexcept {
+  /// Nothing when a release was under way meanwhile.
+  static std::optional<bool> settled_held_once(const std::shared_ptr<Storage>& storage) noexcept {
+    const std::uint64_t ended = releases_ended_.load(std::memory_order_acquire);
     const long count = storage.use_count();
     std::atomic_thread_fence(std::memory_order_acquire);
-    return count - storage->releasing_.load(std::memory_order_relaxed) == 1;
+    if (count - storage->releasing_.load(std::memory_order_acquire) == 1) return true;
+    if (releases_begun_.load(std::memory_order_acquire) == ended) return false;
+    return std::nullopt;
   }
 
-  static inline std::atomic<int> releases_under_way_{0};
+  static inline std::atomic<std::uint64_t> releases_begun_{0};
+  static inline std::atomic<std::uint64_t> releases_ended_{0};
 
   void* data_;
   std::size_t bytes_;
@@ -104,11 +113,11 @@ class AnnouncedReleases {
   template <typename F>
   void withdraw(const F& drop) noexcept {
     if (storages_.empty()) return drop();  // touches nothing that all threads share
-    Storage::releases_under_way_.fetch_add(1, std::memory_order_acq_rel);
+    Storage::releases_begun_.fetch_add(1, std::memory_order_acq_rel);
     for (Storage* storage : storages_) storage->releasing_.fetch_sub(1, std::memory_order_release);
     storages_.clear();
     drop();
-    Storage::releases_under_way_.fetch_sub(1, std::memory_order_acq_rel);
+    Storage::releases_ended_.fetch_add(1, std::memory_order_acq_rel);
   }
 
  private:
