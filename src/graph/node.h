@@ -86,7 +86,8 @@ class Node {
 
   void retain() const noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void release() const noexcept {
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(this);
+    // The only reference is nobody else's to copy: it goes without a write that other cores must see.
+    if (references() == 1 || references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(this);
   }
   std::uint32_t references() const noexcept { return references_.load(std::memory_order_acquire); }
 
