@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <mutex>
@@ -33,6 +34,21 @@ int attribute(cudaDeviceAttr which, int device) {
 int capability_of(int device) {
   return 10 * attribute(cudaDevAttrComputeCapabilityMajor, device) +
          attribute(cudaDevAttrComputeCapabilityMinor, device);
+}
+
+/// CUDA versions as numbers, 12030 for 12.3; 0 without a driver.
+int driver_version() {
+  int version = 0;
+  (void)cudaDriverGetVersion(&version);
+  return version;
+}
+
+/// A driver of the build's major version runs its code; one for 12.3 also takes dependent launches into a
+/// graph.
+int oldest_driver() {
+  int runtime = 0;
+  (void)cudaRuntimeGetVersion(&runtime);
+  return std::max(runtime / 1000 * 1000, 12030);
 }
 
 std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
@@ -83,8 +99,8 @@ std::string gpu_name() {
 
 std::vector<DeviceInfo> devices() {
   std::vector<DeviceInfo> list;
-  int driver = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess) return list;
+  const int driver = driver_version();
+  if (driver < oldest_driver()) return list;
   for (int i = 0; i < count_gpus(); ++i) {
     cudaDeviceProp properties{};
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess || capability_of(i) < oldest_capability)
@@ -98,16 +114,14 @@ std::vector<DeviceInfo> devices() {
 
 std::string problem() {
   if (!devices().empty()) return {};
-  int driver = 0;
-  int runtime = 0;
-  (void)cudaDriverGetVersion(&driver);
-  (void)cudaRuntimeGetVersion(&runtime);
+  const int driver = driver_version();
+  const std::string oldest = version_text(oldest_driver());
   if (driver == 0)
-    return "No NVIDIA driver is loaded: install one for CUDA " + version_text(runtime) +
+    return "No NVIDIA driver is loaded: install one for CUDA " + oldest +
            " or newer, and see whether nvidia-smi lists the GPU.";
-  if (driver / 1000 < runtime / 1000)
+  if (driver < oldest_driver())
     return fmt::format("The NVIDIA driver is for CUDA {}, this build needs one for CUDA {} or newer.",
-                       version_text(driver), version_text(runtime));
+                       version_text(driver), oldest);
   if (count_gpus() == 0)
     return "The NVIDIA driver is there but shows no GPU: see nvidia-smi and CUDA_VISIBLE_DEVICES.";
   return fmt::format("The GPUs here are older than compute capability {}.{}, the oldest that Wick uses.",
