@@ -34,27 +34,42 @@ Tensor decompose(Inputs inputs, const Attrs& attrs) {
   return cast_to(y, inputs[0].dtype());
 }
 
+std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
+
+/// The gradient with respect to x, as an op of its own, so that a backend can make it in one pass. Inputs are
+/// x, the gradient of the result, and the weight, if there is one.
+Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
+  const Standardized parts(inputs[0], attrs);
+  const DType wide = parts.centered.dtype();
+  const Tensor normalized = parts.centered * parts.inverse;
+  const Tensor grad = cast_to(inputs[1], wide);
+  const Tensor inner = inputs.size() > 2 ? grad * cast_to(inputs[2], wide) : grad;
+  const Tensor along = mean(inner * normalized, {-1}, true);
+  return cast_to(parts.inverse * (inner - mean(inner, {-1}, true) - normalized * along), inputs[0].dtype());
+}
+
+const Op gradient_op{.name = "layer_norm_gradient",
+                     .infer = [](InputSpecs inputs, const Attrs&) -> Spec { return inputs[0]; },
+                     .decompose = decompose_gradient,
+                     .describe = describe};
+
 std::vector<Tensor> vjp(const VjpArgs& args) {
   const Tensor& x = args.inputs[0];
   const std::size_t count = args.inputs.size();
-  const Standardized parts(x, args.attrs);
-  const DType wide = parts.centered.dtype();
-  const Tensor normalized = parts.centered * parts.inverse;
-  const Tensor grad = cast_to(args.grad, wide);
+  const DType wide = wide_dtype(x.dtype());
   std::vector<Tensor> gradients(count);
-  if (args.needed[0]) {
-    const Tensor inner = count > 1 ? grad * cast_to(args.inputs[1], wide) : grad;
-    const Tensor along = mean(inner * normalized, {-1}, true);
-    gradients[0] = cast_to(parts.inverse * (inner - mean(inner, {-1}, true) - normalized * along), x.dtype());
+  if (args.needed[0])
+    gradients[0] = count > 1 ? record(gradient_op, {x, args.grad, args.inputs[1]}, args.attrs, {})
+                             : record(gradient_op, {x, args.grad}, args.attrs, {});
+  if (count > 1 && args.needed[1]) {
+    const Standardized parts(x, args.attrs);
+    const Tensor products = cast_to(args.grad, wide) * (parts.centered * parts.inverse);
+    gradients[1] = cast_to(sum_to(products, args.inputs[1].shape()), args.inputs[1].dtype());
   }
-  if (count > 1 && args.needed[1])
-    gradients[1] = cast_to(sum_to(grad * normalized, args.inputs[1].shape()), args.inputs[1].dtype());
   if (count > 2 && args.needed[2])
-    gradients[2] = cast_to(sum_to(grad, args.inputs[2].shape()), args.inputs[2].dtype());
+    gradients[2] = cast_to(sum_to(cast_to(args.grad, wide), args.inputs[2].shape()), args.inputs[2].dtype());
   return gradients;
 }
-
-std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
 
 const Op layer_norm_op{
     .name = "layer_norm", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};

@@ -36,30 +36,46 @@ Tensor decompose_log_softmax(Inputs inputs, const Attrs& attrs) {
   return cast_to(shifted - log(sum(exp(shifted), {axis}, true)), x.dtype());
 }
 
-std::vector<Tensor> vjp_softmax(const VjpArgs& args) {
-  const Tensor y = widen(args.output);
-  const Tensor grad = widen(args.grad);
-  const Tensor inner = sum(y * grad, {axis_of(args.attrs)}, true);
-  return {cast_to(y * (grad - inner), args.output.dtype())};
-}
-
-std::vector<Tensor> vjp_log_softmax(const VjpArgs& args) {
-  const Tensor grad = widen(args.grad);
-  const Tensor total = sum(grad, {axis_of(args.attrs)}, true);
-  return {cast_to(grad - exp(widen(args.output)) * total, args.output.dtype())};
-}
-
 std::string describe(const Attrs& attrs) { return fmt::format("axis={}", axis_of(attrs)); }
+
+/// y (g - sum(y g)), as an op of its own, so that a backend can make it in one pass. Inputs are the result
+/// and its gradient.
+Tensor decompose_softmax_gradient(Inputs inputs, const Attrs& attrs) {
+  const Tensor y = widen(inputs[0]);
+  const Tensor grad = widen(inputs[1]);
+  return cast_to(y * (grad - sum(y * grad, {axis_of(attrs)}, true)), inputs[0].dtype());
+}
+
+/// g - exp(y) sum(g), likewise.
+Tensor decompose_log_softmax_gradient(Inputs inputs, const Attrs& attrs) {
+  const Tensor grad = widen(inputs[1]);
+  const Tensor total = sum(grad, {axis_of(attrs)}, true);
+  return cast_to(grad - exp(widen(inputs[0])) * total, inputs[0].dtype());
+}
+
+const Op softmax_gradient_op{.name = "softmax_gradient",
+                             .infer = infer,
+                             .decompose = decompose_softmax_gradient,
+                             .describe = describe};
+const Op log_softmax_gradient_op{.name = "log_softmax_gradient",
+                                 .infer = infer,
+                                 .decompose = decompose_log_softmax_gradient,
+                                 .describe = describe};
+
+template <const Op& gradient>
+std::vector<Tensor> vjp(const VjpArgs& args) {
+  return {record(gradient, {args.output, args.grad}, args.attrs, {})};
+}
 
 const Op softmax_op{.name = "softmax",
                     .infer = infer,
                     .decompose = decompose_softmax,
-                    .vjp = vjp_softmax,
+                    .vjp = vjp<softmax_gradient_op>,
                     .describe = describe};
 const Op log_softmax_op{.name = "log_softmax",
                         .infer = infer,
                         .decompose = decompose_log_softmax,
-                        .vjp = vjp_log_softmax,
+                        .vjp = vjp<log_softmax_gradient_op>,
                         .describe = describe};
 
 Tensor record_along(const Op& op, const Tensor& x, int axis, SourceLocation where) {

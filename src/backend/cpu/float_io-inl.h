@@ -156,25 +156,41 @@ HWY_INLINE void for_each_vector(const T* row, std::int64_t count, float others, 
   if (i < count) f(load_first(row + i, count - i, others));
 }
 
-/// Folds a row: `step(sum, vector)` from `start` on, in four independent sums, since one would wait for each
-/// addition; `join` puts them together. `others` fill the last vector up.
-template <typename T, typename Sum, typename Step, typename Join>
-HWY_INLINE Sum fold_row(const T* row, std::int64_t count, float others, const Sum& start, const Step& step,
-                        const Join& join) {
+/// Folds [0, count): `step(sum, i, n)` takes in the n <= lanes elements from i on, from `start` on, in four
+/// independent sums, since one would wait for each addition; `join` puts them together.
+template <typename Sum, typename Step, typename Join>
+HWY_INLINE Sum fold(std::int64_t count, const Sum& start, const Step& step, const Join& join) {
   Sum a = start;
   Sum b = start;
   Sum c = start;
   Sum d = start;
   std::int64_t i = 0;
   for (; i + 4 * lanes <= count; i += 4 * lanes) {
-    a = step(a, load(row + i));
-    b = step(b, load(row + i + lanes));
-    c = step(c, load(row + i + 2 * lanes));
-    d = step(d, load(row + i + 3 * lanes));
+    a = step(a, i, lanes);
+    b = step(b, i + lanes, lanes);
+    c = step(c, i + 2 * lanes, lanes);
+    d = step(d, i + 3 * lanes, lanes);
   }
-  for (; i + lanes <= count; i += lanes) a = step(a, load(row + i));
-  if (i < count) b = step(b, load_first(row + i, count - i, others));
+  for (; i + lanes <= count; i += lanes) a = step(a, i, lanes);
+  if (i < count) b = step(b, i, count - i);
   return join(join(a, b), join(c, d));
+}
+
+/// load or load_first.
+template <typename T>
+HWY_INLINE FloatVec load_some(const T* p, std::int64_t n, float others = 0.0f) {
+  return n >= lanes ? load(p) : load_first(p, n, others);
+}
+
+/// Folds a row: `step(sum, vector)`. `others` fill the last vector up.
+template <typename T, typename Sum, typename Step, typename Join>
+HWY_INLINE Sum fold_row(const T* row, std::int64_t count, float others, const Sum& start, const Step& step,
+                        const Join& join) {
+  return fold(
+      count, start,
+      [&](const Sum& sum, std::int64_t i, std::int64_t n)
+          HWY_ATTR { return step(sum, load_some(row + i, n, others)); },
+      join);
 }
 
 template <typename T>
@@ -231,12 +247,6 @@ HWY_INLINE float map_row_and_sum(const T* x, T* out, std::int64_t count, float o
     sums[1] = hn::Add(sums[1], y);
   }
   return sum_of(hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])));
-}
-
-/// load or load_first.
-template <typename T>
-HWY_INLINE FloatVec load_some(const T* p, std::int64_t n) {
-  return n >= lanes ? load(p) : load_first(p, n, 0.0f);
 }
 
 }  // namespace wick::HWY_NAMESPACE

@@ -19,7 +19,10 @@
 #define WICK_NORM_ROWS
 namespace wick {
 
-/// Rows of x [rows, d], or of x + y, which goes to `sum`, where y is not null; weight and bias may be null.
+enum class NormOf : std::uint8_t { rms, layer, rms_gradient, layer_gradient };
+
+/// Rows of x [rows, d], and beside them of y: of a norm what is added to x, the sum of which goes to `sum`,
+/// or null; of a gradient that of the result. Weight and bias may be null.
 struct NormRows {
   DType dtype;
   const void* x;
@@ -39,45 +42,61 @@ struct NormRows {
 HWY_BEFORE_NAMESPACE();
 namespace wick::HWY_NAMESPACE {
 
+double inverse_root(double mean_of_squares, double eps) { return 1 / std::sqrt(mean_of_squares + eps); }
+
 template <typename T>
 void rms_norm_row(const T* x, T* out, const NormRows& job) {
   const float squares = sum_over_row(x, job.d, 0.0f, [](FloatVec v) HWY_ATTR { return hn::Mul(v, v); });
   const double mean = static_cast<double>(squares) / static_cast<double>(job.d);
-  const FloatVec scale = hn::Set(f32_tag, static_cast<float>(1 / std::sqrt(mean + job.eps)));
+  const FloatVec scale = hn::Set(f32_tag, static_cast<float>(inverse_root(mean, job.eps)));
   map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
     const FloatVec normalized = hn::Mul(v, scale);
     return job.weight ? hn::Mul(rounded_to<T>(normalized), load_some(job.weight + i, n)) : normalized;
   });
 }
 
-/// Sums over a row of its distances to a number.
-struct Deviations {
-  FloatVec of_values;
-  FloatVec of_squares;
+/// Two sums over a row: of its distances to a number and of their squares, or of two products.
+struct TwoSums {
+  FloatVec first = hn::Zero(f32_tag);
+  FloatVec second = hn::Zero(f32_tag);
+
+  HWY_INLINE static TwoSums joined(const TwoSums& a, const TwoSums& b) {
+    return {hn::Add(a.first, b.first), hn::Add(a.second, b.second)};
+  }
+};
+
+/// What layer norm takes off a row, and what it multiplies the rest by.
+struct Standardization {
+  float mean;
+  double scale;
 };
 
 template <typename T>
-void layer_norm_row(const T* x, T* out, const NormRows& job) {
+Standardization standardization_of(const T* x, const NormRows& job) {
   const auto d = static_cast<float>(job.d);
   // The second sum also finds what rounding left out of the first mean: a row of nearly equal numbers needs
   // it.
   const float first_mean = sum_over_row(x, job.d, 0.0f, [](FloatVec v) HWY_ATTR { return v; }) / d;
   const FloatVec about = hn::Set(f32_tag, first_mean);
-  const Deviations sums = fold_row(
-      x, job.d, first_mean, Deviations{hn::Zero(f32_tag), hn::Zero(f32_tag)},
-      [&](const Deviations& sum, FloatVec v) HWY_ATTR {
+  const TwoSums sums = fold_row(
+      x, job.d, first_mean, TwoSums{},
+      [&](const TwoSums& sum, FloatVec v) HWY_ATTR {
         const FloatVec centered = hn::Sub(v, about);
-        return Deviations{hn::Add(sum.of_values, centered), hn::MulAdd(centered, centered, sum.of_squares)};
+        return TwoSums{hn::Add(sum.first, centered), hn::MulAdd(centered, centered, sum.second)};
       },
-      [](const Deviations& a, const Deviations& b) HWY_ATTR {
-        return Deviations{hn::Add(a.of_values, b.of_values), hn::Add(a.of_squares, b.of_squares)};
-      });
-  const float left = sum_of(sums.of_values) / d;
-  const float squares = sum_of(sums.of_squares);
-  const FloatVec mean = hn::Set(f32_tag, first_mean + left);
+      TwoSums::joined);
+  const float left = sum_of(sums.first) / d;
+  const float squares = sum_of(sums.second);
   const double variance = std::max(
       0.0, static_cast<double>(squares) / static_cast<double>(job.d) - static_cast<double>(left) * left);
-  const FloatVec scale = hn::Set(f32_tag, static_cast<float>(1 / std::sqrt(variance + job.eps)));
+  return {first_mean + left, inverse_root(variance, job.eps)};
+}
+
+template <typename T>
+void layer_norm_row(const T* x, T* out, const NormRows& job) {
+  const Standardization by = standardization_of(x, job);
+  const FloatVec mean = hn::Set(f32_tag, by.mean);
+  const FloatVec scale = hn::Set(f32_tag, static_cast<float>(by.scale));
   map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
     FloatVec y = hn::Mul(hn::Sub(v, mean), scale);
     if (job.weight) y = hn::Mul(y, load_some(job.weight + i, n));
@@ -86,34 +105,94 @@ void layer_norm_row(const T* x, T* out, const NormRows& job) {
   });
 }
 
+/// The gradient of what was normalized: that of the result, times the weight.
 template <typename T>
-void norm_rows(const NormRows& job, bool centered) {
+HWY_INLINE FloatVec inner_gradient(const T* grad, const NormRows& job, std::int64_t i, std::int64_t n) {
+  const FloatVec g = load_some(grad + i, n);
+  return job.weight ? hn::Mul(g, load_some(job.weight + i, n)) : g;
+}
+
+/// inverse (inner - x inverse mean(inner x inverse)), with inverse = 1 / sqrt(mean(x^2) + eps).
+template <typename T>
+void rms_norm_gradient_row(const T* x, const T* grad, T* out, const NormRows& job) {
+  const TwoSums sums = fold(
+      job.d, TwoSums{},
+      [&](const TwoSums& sum, std::int64_t i, std::int64_t n) HWY_ATTR {
+        const FloatVec v = load_some(x + i, n);
+        return TwoSums{hn::MulAdd(v, v, sum.first),
+                       hn::MulAdd(inner_gradient(grad, job, i, n), v, sum.second)};
+      },
+      TwoSums::joined);
+  const auto d = static_cast<double>(job.d);
+  const double inverse = inverse_root(static_cast<double>(sum_of(sums.first)) / d, job.eps);
+  const double along = static_cast<double>(sum_of(sums.second)) / d * inverse * inverse;
+  const FloatVec scale = hn::Set(f32_tag, static_cast<float>(inverse));
+  const FloatVec share = hn::Set(f32_tag, static_cast<float>(along));
+  map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+    return hn::Mul(scale, hn::NegMulAdd(v, share, inner_gradient(grad, job, i, n)));
+  });
+}
+
+/// scale (inner - mean(inner) - c scale mean(inner c scale)), with c = x - mean(x).
+template <typename T>
+void layer_norm_gradient_row(const T* x, const T* grad, T* out, const NormRows& job) {
+  const Standardization by = standardization_of(x, job);
+  const FloatVec mean = hn::Set(f32_tag, by.mean);
+  const TwoSums sums = fold(
+      job.d, TwoSums{},
+      [&](const TwoSums& sum, std::int64_t i, std::int64_t n) HWY_ATTR {
+        const FloatVec inner = inner_gradient(grad, job, i, n);
+        const FloatVec centered = hn::Sub(load_some(x + i, n), mean);
+        return TwoSums{hn::Add(sum.first, inner), hn::MulAdd(inner, centered, sum.second)};
+      },
+      TwoSums::joined);
+  const auto d = static_cast<double>(job.d);
+  const double along = static_cast<double>(sum_of(sums.second)) / d * by.scale * by.scale;
+  const FloatVec scale = hn::Set(f32_tag, static_cast<float>(by.scale));
+  const FloatVec share = hn::Set(f32_tag, static_cast<float>(along));
+  const FloatVec mean_gradient = hn::Set(f32_tag, static_cast<float>(sum_of(sums.first) / d));
+  map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+    const FloatVec inner = hn::Sub(inner_gradient(grad, job, i, n), mean_gradient);
+    return hn::Mul(scale, hn::NegMulAdd(hn::Sub(v, mean), share, inner));
+  });
+}
+
+template <typename T>
+void norm_rows(const NormRows& job, NormOf of) {
   for (std::int64_t at = 0; at < job.rows * job.d; at += job.d) {
     const T* x = static_cast<const T*>(job.x) + at;
+    const T* const y = job.y ? static_cast<const T*>(job.y) + at : nullptr;
+    T* const out = static_cast<T*>(job.out) + at;
     if (at + job.d < job.rows * job.d) prefetch_row(x + job.d, job.d);
-    if (job.y) {
-      const T* const y = static_cast<const T*>(job.y) + at;
+    if (of == NormOf::rms_gradient) {
+      rms_norm_gradient_row(x, y, out, job);
+      continue;
+    }
+    if (of == NormOf::layer_gradient) {
+      layer_norm_gradient_row(x, y, out, job);
+      continue;
+    }
+    if (y) {
       T* const sum = static_cast<T*>(job.sum) + at;
       map_row(x, sum, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
         return hn::Add(v, load_some(y + i, n));
       });
       x = sum;
     }
-    T* const out = static_cast<T*>(job.out) + at;
-    if (centered)
+    if (of == NormOf::layer)
       layer_norm_row(x, out, job);
     else
       rms_norm_row(x, out, job);
   }
 }
 
-void RunNormRows(const NormRows& job, bool centered) {
+void RunNormRows(const NormRows& job, NormOf of) {
   if (job.dtype == DType::bf16)
-    norm_rows<bfloat16>(job, centered);
+    norm_rows<bfloat16>(job, of);
   else if (job.dtype == DType::f16)
-    norm_rows<float16>(job, centered);
+    norm_rows<float16>(job, of);
   else
-    norm_rows<float>(job, centered);
+    norm_rows<float>(job, of);
 }
 
 }  // namespace wick::HWY_NAMESPACE
@@ -125,16 +204,18 @@ namespace {
 
 HWY_EXPORT(RunNormRows);
 
-/// Inputs are x, what is added to it, if that is what the op does, and the parameters.
+/// Inputs are x, what lies beside it, if the op has that (what is added to x, or the gradient of the result),
+/// and the parameters.
 class NormKernel final : public Kernel {
  public:
-  NormKernel(const KernelRequest& request, bool centered)
+  NormKernel(const KernelRequest& request, NormOf of)
       : d_(request.output.shape().dim(-1)),
         rows_(d_ > 0 ? request.output.shape().elements() / d_ : 0),
         dtype_(request.output.dtype),
         eps_(request.attrs.as<NormAttrs>().eps),
-        centered_(centered),
-        adds_(request.op.results > 1) {
+        of_(of),
+        adds_(request.op.results > 1),
+        beside_(adds_ || of == NormOf::rms_gradient || of == NormOf::layer_gradient) {
     for (const Slot& parameter : request.inputs.subspan(terms())) parameters_.push_back(parameter.dtype);
   }
 
@@ -160,27 +241,28 @@ class NormKernel final : public Kernel {
     }
     const auto row_bytes = d_ * static_cast<std::int64_t>(size_of(dtype_));
     const auto* x = static_cast<const std::byte*>(inputs[0]);
-    const auto* y = adds_ ? static_cast<const std::byte*>(inputs[1]) : nullptr;
+    const auto* y = beside_ ? static_cast<const std::byte*>(inputs[1]) : nullptr;
     auto* sum = adds_ ? static_cast<std::byte*>(outputs[1]) : nullptr;
     auto* out = static_cast<std::byte*>(outputs[0]);
     parallel_rows(rows_, d_, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t at = begin * row_bytes;
       HWY_DYNAMIC_DISPATCH(RunNormRows)
-      ({dtype_, x + at, adds_ ? y + at : nullptr, adds_ ? sum + at : nullptr, out + at, end - begin, d_,
+      ({dtype_, x + at, y ? y + at : nullptr, sum ? sum + at : nullptr, out + at, end - begin, d_,
         parameters[0], parameters[1], eps_},
-       centered_);
+       of_);
     });
   }
 
  private:
-  std::size_t terms() const { return adds_ ? 2 : 1; }
+  std::size_t terms() const { return beside_ ? 2 : 1; }
 
   std::int64_t d_;
   std::int64_t rows_;
   DType dtype_;
   double eps_;
-  bool centered_;
+  NormOf of_;
   bool adds_;
+  bool beside_;
   std::vector<DType> parameters_;
 };
 
@@ -194,16 +276,23 @@ bool supports_sum(const KernelRequest& request) {
   return supports(request) && request.output.shape().elements() > request.output.shape().dim(-1);
 }
 
-template <bool centered>
+template <NormOf of>
 std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
-  return std::make_unique<NormKernel>(request, centered);
+  return std::make_unique<NormKernel>(request, of);
+}
+
+constexpr KernelEntry entry(std::string_view op, std::unique_ptr<Kernel> (*prepare)(const KernelRequest&),
+                            bool (*supports)(const KernelRequest&) = supports) {
+  return {.op = op, .prepare = prepare, .in_place = true, .supports = supports};
 }
 
 constexpr KernelEntry entries[] = {
-    {.op = "rms_norm", .prepare = prepare<false>, .in_place = true, .supports = supports},
-    {.op = "layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports},
-    {.op = "add_rms_norm", .prepare = prepare<false>, .in_place = true, .supports = supports_sum},
-    {.op = "add_layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports_sum},
+    entry("rms_norm", prepare<NormOf::rms>),
+    entry("layer_norm", prepare<NormOf::layer>),
+    entry("add_rms_norm", prepare<NormOf::rms>, supports_sum),
+    entry("add_layer_norm", prepare<NormOf::layer>, supports_sum),
+    entry("rms_norm_gradient", prepare<NormOf::rms_gradient>),
+    entry("layer_norm_gradient", prepare<NormOf::layer_gradient>),
 };
 
 }  // namespace

@@ -13,6 +13,25 @@
 
 #include "backend/cpu/float_io-inl.h"
 
+// Shared by the parts below, which Highway compiles once per target.
+#ifndef WICK_SOFTMAX_ROWS
+#define WICK_SOFTMAX_ROWS
+namespace wick {
+
+/// Rows of x [rows, count]; of a gradient, x is the result, and `grad` its gradient.
+struct SoftmaxRows {
+  DType dtype;
+  const void* x;
+  const void* grad;
+  void* out;
+  std::int64_t rows;
+  std::int64_t count;
+  bool logarithm;
+};
+
+}  // namespace wick
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace wick::HWY_NAMESPACE {
 
@@ -45,26 +64,52 @@ void log_softmax_row(const T* x, T* out, std::int64_t count) {
 }
 
 template <typename T>
-void softmax_rows(const void* x, void* out, std::int64_t rows, std::int64_t count, bool logarithm) {
-  const auto* from = static_cast<const T*>(x);
-  auto* to = static_cast<T*>(out);
-  for (std::int64_t r = 0; r < rows; ++r, from += count, to += count) {
-    if (r + 1 < rows) prefetch_row(from + count, count);
-    if (logarithm)
-      log_softmax_row(from, to, count);
+void softmax_gradient_row(const T* y, const T* grad, T* out, std::int64_t count) {
+  const FloatVec products = fold(
+      count, hn::Zero(f32_tag),
+      [&](FloatVec sum, std::int64_t i, std::int64_t n)
+          HWY_ATTR { return hn::MulAdd(load_some(y + i, n), load_some(grad + i, n), sum); },
+      [](FloatVec a, FloatVec b) HWY_ATTR { return hn::Add(a, b); });
+  const FloatVec inner = hn::Set(f32_tag, sum_of(products));
+  map_row(y, out, count, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+    return hn::Mul(v, hn::Sub(load_some(grad + i, n), inner));
+  });
+}
+
+template <typename T>
+void log_softmax_gradient_row(const T* y, const T* grad, T* out, std::int64_t count) {
+  const FloatVec total =
+      hn::Set(f32_tag, sum_over_row(grad, count, 0.0f, [](FloatVec v) HWY_ATTR { return v; }));
+  map_row(y, out, count, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+    return hn::NegMulAdd(exp_vec(v), total, load_some(grad + i, n));
+  });
+}
+
+template <typename T>
+void softmax_rows(const SoftmaxRows& job) {
+  for (std::int64_t at = 0; at < job.rows * job.count; at += job.count) {
+    const T* const x = static_cast<const T*>(job.x) + at;
+    const T* const grad = job.grad ? static_cast<const T*>(job.grad) + at : nullptr;
+    T* const out = static_cast<T*>(job.out) + at;
+    if (at + job.count < job.rows * job.count) prefetch_row(x + job.count, job.count);
+    if (grad && job.logarithm)
+      log_softmax_gradient_row(x, grad, out, job.count);
+    else if (grad)
+      softmax_gradient_row(x, grad, out, job.count);
+    else if (job.logarithm)
+      log_softmax_row(x, out, job.count);
     else
-      softmax_row(from, to, count);
+      softmax_row(x, out, job.count);
   }
 }
 
-void SoftmaxRows(DType dtype, const void* x, void* out, std::int64_t rows, std::int64_t count,
-                 bool logarithm) {
-  if (dtype == DType::bf16)
-    softmax_rows<bfloat16>(x, out, rows, count, logarithm);
-  else if (dtype == DType::f16)
-    softmax_rows<float16>(x, out, rows, count, logarithm);
+void RunSoftmaxRows(const SoftmaxRows& job) {
+  if (job.dtype == DType::bf16)
+    softmax_rows<bfloat16>(job);
+  else if (job.dtype == DType::f16)
+    softmax_rows<float16>(job);
   else
-    softmax_rows<float>(x, out, rows, count, logarithm);
+    softmax_rows<float>(job);
 }
 
 }  // namespace wick::HWY_NAMESPACE
@@ -74,24 +119,27 @@ HWY_AFTER_NAMESPACE();
 namespace wick {
 namespace {
 
-HWY_EXPORT(SoftmaxRows);
+HWY_EXPORT(RunSoftmaxRows);
 
-/// Over a contiguous last axis.
+/// Over a contiguous last axis. Inputs are x, or, of a gradient, the result and its gradient.
 class SoftmaxKernel final : public Kernel {
  public:
   SoftmaxKernel(const KernelRequest& request, bool logarithm)
       : dtype_(request.output.dtype),
         count_(request.output.shape().dim(-1)),
         rows_(count_ > 0 ? request.output.shape().elements() / count_ : 0),
+        is_gradient_(request.inputs.size() > 1),
         logarithm_(logarithm) {}
 
   void run(const void* const* inputs, void* output, void*) const override {
     const auto row_bytes = count_ * static_cast<std::int64_t>(size_of(dtype_));
-    const auto* from = static_cast<const std::byte*>(inputs[0]);
-    auto* to = static_cast<std::byte*>(output);
+    const auto* x = static_cast<const std::byte*>(inputs[0]);
+    const auto* grad = is_gradient_ ? static_cast<const std::byte*>(inputs[1]) : nullptr;
+    auto* out = static_cast<std::byte*>(output);
     parallel_rows(rows_, count_, [&](std::int64_t begin, std::int64_t end) {
-      HWY_DYNAMIC_DISPATCH(SoftmaxRows)
-      (dtype_, from + begin * row_bytes, to + begin * row_bytes, end - begin, count_, logarithm_);
+      const std::int64_t at = begin * row_bytes;
+      HWY_DYNAMIC_DISPATCH(RunSoftmaxRows)
+      ({dtype_, x + at, grad ? grad + at : nullptr, out + at, end - begin, count_, logarithm_});
     });
   }
 
@@ -99,6 +147,7 @@ class SoftmaxKernel final : public Kernel {
   DType dtype_;
   std::int64_t count_;
   std::int64_t rows_;
+  bool is_gradient_;
   bool logarithm_;
 };
 
@@ -115,6 +164,8 @@ std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
 constexpr KernelEntry entries[] = {
     {.op = "softmax", .prepare = prepare<false>, .in_place = true, .supports = supports},
     {.op = "log_softmax", .prepare = prepare<true>, .in_place = true, .supports = supports},
+    {.op = "softmax_gradient", .prepare = prepare<false>, .in_place = true, .supports = supports},
+    {.op = "log_softmax_gradient", .prepare = prepare<true>, .in_place = true, .supports = supports},
 };
 
 }  // namespace
