@@ -28,6 +28,7 @@
 #include "optimize/schedule.h"
 #include "optimize/share_loss.h"
 #include "optimize/simplify.h"
+#include "optimize/sink_reshapes.h"
 #include "optimize/sink_transposes.h"
 #include "optimize/verify.h"
 
@@ -51,6 +52,7 @@ constexpr std::array passes{
     Pass{.name = "append-to-cache", .run = &append_to_cache, .joins = true},
     Pass{.name = "fuse-epilogues", .run = &fuse_epilogues, .joins = true},
     Pass{.name = "fuse-residual-norms", .run = &fuse_residual_norms, .joins = true},
+    Pass{"sink-reshapes", &sink_reshapes},
     Pass{.name = "fuse-elementwise", .run = &fuse_elementwise, .joins = true},
     Pass{.name = "fuse-reductions", .run = &fuse_reductions, .joins = true},
     Pass{.name = "merge-groups", .run = &merge_groups, .joins = true},
