@@ -87,10 +87,19 @@ struct MemoryUse {
   std::uint64_t free = 0;  ///< what the system could still give; the largest number where nobody knows
 };
 
+/// While one lives, what this thread asks of kernels (whether there is one, preparing it) is about the device
+/// of the backend that gave it.
+class DeviceScope {
+ public:
+  virtual ~DeviceScope() = default;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
+  /// Null where all devices of the kind are alike.
+  virtual std::unique_ptr<DeviceScope> use_device() const { return nullptr; }
   /// The entry for an op, or null.
   virtual const KernelEntry* find(const Op& op) const = 0;
   /// Whether an elementwise op on these dtypes can be part of an elementwise_group.

@@ -6,7 +6,9 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 
+#include "backend/backend.h"
 #include "optimize/append_to_cache.h"
 #include "optimize/batch_groups.h"
 #include "optimize/common_subexpressions.h"
@@ -90,6 +92,7 @@ Graph optimize(Graph graph, const PassContext& context, const PassObserver& obse
   static const bool verify_each = std::getenv("WICK_VERIFY") != nullptr;
   static const bool print_each = std::getenv("WICK_PASSES_PRINT") != nullptr;
   const std::uint64_t disabled = disabled_passes();
+  const std::unique_ptr<DeviceScope> device = context.backend.use_device();
   for (std::size_t i = 0; i < passes.size(); ++i) {
     if (is_disabled(disabled, i)) continue;
     const auto start = std::chrono::steady_clock::now();

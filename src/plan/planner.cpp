@@ -443,6 +443,7 @@ class Planner {
 }  // namespace
 
 std::shared_ptr<const Plan> make_plan(Graph graph, const Backend& backend) {
+  const std::unique_ptr<DeviceScope> device = backend.use_device();
   return Planner(std::move(graph), backend).make();
 }
 

@@ -10,7 +10,7 @@ namespace wick::test {
 
 /// The CPU's backend as if it had kernels for some more ops: what a pass makes of a graph where a backend
 /// does.
-class BackendWith final : public Backend {
+class BackendWith : public Backend {
  public:
   explicit BackendWith(std::vector<std::string_view> ops) {
     for (std::string_view op : ops) entries_.push_back({.op = op, .prepare = nullptr});

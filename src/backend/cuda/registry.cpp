@@ -15,6 +15,14 @@
 namespace wick::cuda {
 namespace {
 
+class CurrentGpu final : public DeviceScope {
+ public:
+  explicit CurrentGpu(int device) : gpu_(device) {}
+
+ private:
+  GpuScope gpu_;
+};
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int device) : device_(device) {
@@ -44,6 +52,7 @@ class CudaBackend final : public Backend {
       for (const KernelEntry& entry : list()) entries_.emplace(entry.op, &entry);
   }
   std::string_view name() const override { return "cuda"; }
+  std::unique_ptr<DeviceScope> use_device() const override { return std::make_unique<CurrentGpu>(device_); }
   const KernelEntry* find(const Op& op) const override {
     const auto it = entries_.find(op.name);
     return it == entries_.end() ? nullptr : it->second;
