@@ -269,7 +269,7 @@ TEST(Explain, ADecodeStepUpdatesTheCacheInPlaceAndReadsTheWeightsOnce) {
     if (step.op == "slice_update") {
       EXPECT_TRUE(step.in_place);
     }
-    if (step.op == "linear") linear += step.bytes;
+    if (step.op == "linear" || step.op == "thin_linear") linear += step.bytes;
   }
   EXPECT_GE(linear, weights);
   const Explanation prompt = explain_forward(model, nullptr, 2, 16, 0);

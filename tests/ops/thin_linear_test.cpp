@@ -162,6 +162,30 @@ const bool registered = register_op_cases(
                    shapes_of(down, {64, 1, 136}, {5})})),
      case_of("head", head, {shapes_of(head, {1, 40}, {4099}), shapes_of(head, {17, 40}, {257})})});
 
+/// Next to f32 x, weights may be kept in 16 bits; enough of them for several threads.
+TEST(ThinLinear, NarrowWeightsAreReadAsStored) {
+  const auto draw = [](const Shape& shape, DType dtype) {
+    return cast(random_uniform(random_key(shape.elements()), shape) - 0.5, dtype);
+  };
+  for (DType narrow : {DType::bf16, DType::f16}) {
+    const Tensor x = draw({1, 300}, DType::f32);
+    const Tensor gate = draw({501, 300}, narrow);
+    const Tensor up = draw({501, 300}, narrow);
+    const Tensor norm = draw({300}, narrow);
+    const auto layers = [&](DType dtype) {
+      return thin_linear({.x = cast(x, dtype),
+                          .weights = {cast(gate, dtype), cast(up, dtype)},
+                          .norm = cast(norm, dtype),
+                          .eps = eps,
+                          .gated = true});
+    };
+    const Tensor mixed =
+        thin_linear({.x = x, .weights = {gate, up}, .norm = norm, .eps = eps, .gated = true});
+    EXPECT_EQ(mixed.to_vector<float>(), layers(DType::f32).to_vector<float>());
+    expect_close(mixed, read_tensor(layers(DType::f64)), tolerance(DType::f32), std::string(name_of(narrow)));
+  }
+}
+
 TEST(ThinLinear, ErrorsNameTheShapes) {
   const Tensor x = zeros({2, 3});
   const Tensor w = zeros({4, 3});

@@ -19,9 +19,10 @@ Entries reduction_group();
 Entries sum_of_squares();
 Entries argreduce();
 Entries cumsum();
-Entries matmul();    // and linear, linear_epilogue
-Entries lora();      // the parts of lora_linear, and low_rank
-Entries indexing();  // take, take_along_axis, index_add, scatter_add, scatter
+Entries matmul();       // and linear, linear_epilogue
+Entries thin_linear();  // one row
+Entries lora();         // the parts of lora_linear, and low_rank
+Entries indexing();     // take, take_along_axis, index_add, scatter_add, scatter
 Entries sort();
 Entries random();
 Entries softmax();

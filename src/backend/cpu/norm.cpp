@@ -5,6 +5,7 @@
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/highway_targets.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/norm_rows.h"
 #include "backend/cpu/row_parallel.h"
 #include "ops/attributes.h"
 
@@ -13,31 +14,6 @@
 #include <hwy/foreach_target.h>
 
 #include "backend/cpu/float_io-inl.h"
-
-// Shared by the parts below, which Highway compiles once per target.
-#ifndef WICK_NORM_ROWS
-#define WICK_NORM_ROWS
-namespace wick {
-
-enum class NormOf : std::uint8_t { rms, layer, rms_gradient, layer_gradient };
-
-/// Rows of x [rows, d], and beside them of y: of a norm what is added to x, the sum of which goes to `sum`,
-/// or null; of a gradient that of the result. Weight and bias may be null.
-struct NormRows {
-  DType dtype;
-  const void* x;
-  const void* y;
-  void* sum;
-  void* out;
-  std::int64_t rows;
-  std::int64_t d;
-  const float* weight;
-  const float* bias;
-  double eps;
-};
-
-}  // namespace wick
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace wick::HWY_NAMESPACE {
@@ -200,9 +176,12 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace wick {
-namespace {
 
 HWY_EXPORT(RunNormRows);
+
+void run_norm_rows(const NormRows& job, NormOf of) { HWY_DYNAMIC_DISPATCH(RunNormRows)(job, of); }
+
+namespace {
 
 /// Inputs are x, what lies beside it, if the op has that (what is added to x, or the gradient of the result),
 /// and the parameters.
@@ -246,10 +225,9 @@ class NormKernel final : public Kernel {
     auto* out = static_cast<std::byte*>(outputs[0]);
     parallel_rows(rows_, d_, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t at = begin * row_bytes;
-      HWY_DYNAMIC_DISPATCH(RunNormRows)
-      ({dtype_, x + at, y ? y + at : nullptr, sum ? sum + at : nullptr, out + at, end - begin, d_,
-        parameters[0], parameters[1], eps_},
-       of_);
+      run_norm_rows({dtype_, x + at, y ? y + at : nullptr, sum ? sum + at : nullptr, out + at, end - begin,
+                     d_, parameters[0], parameters[1], eps_},
+                    of_);
     });
   }
 

@@ -22,6 +22,7 @@ class CpuBackend final : public Backend {
                               &argreduce,
                               &cumsum,
                               &matmul,
+                              &cpu_kernels::thin_linear,
                               &lora,
                               &indexing,
                               &cpu_kernels::sort,
