@@ -1,5 +1,6 @@
 #include "backend/cuda/gpu.h"
 
+#include <cudaTypedefs.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -36,6 +37,20 @@ int capability_of(int device) {
          attribute(cudaDevAttrComputeCapabilityMinor, device);
 }
 
+/// Whether this process has begun to use a GPU: choosing one begins it, and takes some of its memory.
+bool is_in_use(int device) {
+  static const auto state = [] {
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult result{};
+    (void)cudaGetDriverEntryPointByVersion("cuDevicePrimaryCtxGetState", &function, 7000, cudaEnableDefault,
+                                           &result);
+    return reinterpret_cast<PFN_cuDevicePrimaryCtxGetState_v7000>(function);
+  }();
+  unsigned int flags = 0;
+  int active = 0;
+  return !state || state(device, &flags, &active) != CUDA_SUCCESS || active != 0;
+}
+
 /// CUDA versions as numbers, 12030 for 12.3; 0 without a driver.
 int driver_version() {
   int version = 0;
@@ -66,9 +81,12 @@ int cached(std::array<std::atomic<int>, most_gpus>& values, int (*read)(int)) {
 
 GpuScope::GpuScope(int device) {
   check(cudaGetDevice(&previous_), "asking for the current GPU");
-  if (previous_ != device) check(cudaSetDevice(device), "choosing a GPU");
+  changed_ = previous_ != device;
+  if (changed_) check(cudaSetDevice(device), "choosing a GPU");
 }
-GpuScope::~GpuScope() { cudaSetDevice(previous_); }
+GpuScope::~GpuScope() {
+  if (changed_ && is_in_use(previous_)) cudaSetDevice(previous_);
+}
 
 int compute_capability() {
   static std::array<std::atomic<int>, most_gpus> values{};

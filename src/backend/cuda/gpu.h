@@ -10,7 +10,8 @@ namespace wick::cuda {
 /// More GPUs than this in one machine are not used.
 inline constexpr int most_gpus = 16;
 
-/// While one lives, CUDA calls of this thread go to this GPU.
+/// While one lives, CUDA calls of this thread go to this GPU; then again to the one before, if that was in
+/// use.
 class GpuScope {
  public:
   explicit GpuScope(int device);
@@ -20,6 +21,7 @@ class GpuScope {
 
  private:
   int previous_ = 0;
+  bool changed_ = false;
 };
 
 /// Compute capability, e.g. 90, number of multiprocessors and name of the current GPU.
