@@ -83,7 +83,10 @@ class CudaBackend final : public Backend {
   }
   MemoryUse memory_use() const override { return allocator_of(device_).use(); }
   void reset_peak() const override { allocator_of(device_).reset_peak(); }
-  void release_kept_memory() const override { allocator_of(device_).release(); }
+  void release_kept_memory() const override {
+    const GpuScope gpu(device_);
+    allocator_of(device_).release();
+  }
 
  private:
   ThreadStream& stream() const { return ThreadStream::of(device_); }

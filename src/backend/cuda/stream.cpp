@@ -31,7 +31,7 @@ ThreadStream& ThreadStream::of(int device) {
   return *stream;
 }
 
-ThreadStream::ThreadStream(int device) {
+ThreadStream::ThreadStream(int device) : device_(device) {
   const GpuScope gpu(device);
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
   check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "creating an event");
@@ -42,6 +42,7 @@ ThreadStream::ThreadStream(int device) {
 
 ThreadStream::~ThreadStream() {
   // At the end of the process the driver may be gone already; then these calls fail, and nothing is lost.
+  cudaSetDevice(device_);  // the thread ends here
   cudaEventDestroy(event_);
   cudaStreamDestroy(stream_);
   cudaFreeHost(fault_);

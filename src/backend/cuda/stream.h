@@ -35,6 +35,7 @@ class ThreadStream {
  private:
   std::byte* staging(std::size_t bytes);
 
+  const int device_;
   cudaStream_t stream_ = nullptr;
   cudaEvent_t event_ = nullptr;
   Fault* fault_ = nullptr;
