@@ -260,8 +260,8 @@ std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
 }
 
 constexpr KernelEntry entry(std::string_view op, std::unique_ptr<Kernel> (*prepare)(const KernelRequest&),
-                            bool (*supports)(const KernelRequest&) = supports) {
-  return {.op = op, .prepare = prepare, .in_place = true, .supports = supports};
+                            bool (*takes)(const KernelRequest&) = &supports) {
+  return {.op = op, .prepare = prepare, .in_place = true, .supports = takes};
 }
 
 constexpr KernelEntry entries[] = {
