@@ -48,6 +48,9 @@ class Node {
   /// expression, not to ask for a gradient. To be called before any other thread knows the node.
   void share_number() noexcept { shared_number_ = true; }
   bool is_shared_number() const noexcept { return shared_number_; }
+  /// Says that the node lives as long as the process, so that its references need not be counted. To be
+  /// called before any other thread knows the node, by who keeps it.
+  void live_for_good() noexcept { lives_for_good_ = true; }
 
   const Op* op() const noexcept { return op_; }
   const Attrs& attrs() const noexcept { return attrs_; }
@@ -84,8 +87,11 @@ class Node {
   };
   Mark& mark() const noexcept { return mark_; }
 
-  void retain() const noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void retain() const noexcept {
+    if (!lives_for_good_) references_.fetch_add(1, std::memory_order_relaxed);
+  }
   void release() const noexcept {
+    if (lives_for_good_) return;
     // The only reference is nobody else's to copy: it goes without a write that other cores must see.
     if (references() == 1 || references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(this);
   }
@@ -117,6 +123,7 @@ class Node {
   mutable std::atomic<bool> lock_{false};
   mutable std::atomic<bool> forgotten_{false};
   bool shared_number_ = false;
+  bool lives_for_good_ = false;
   DType dtype_;
   Device device_;
   std::uint32_t input_count_;

@@ -6,6 +6,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "graph/node.h"
@@ -24,6 +26,43 @@ bool fits(double value) {
          value < std::ldexp(1.0, std::numeric_limits<T>::digits);
 }
 
+/// The node of a number, for all expressions that have it.
+Tensor shared_constant(double value, DType dtype, SourceLocation where) {
+  Tensor node = constant(value, dtype, where);
+  node.node()->share_number();
+  return node;
+}
+
+/// The first numbers that the process records live for good: a node that nobody counts is cheaper than one
+/// whose count all threads write. Numbers that change from step to step must not fill the memory.
+class FirstNumbers {
+ public:
+  static FirstNumbers& instance() {
+    static FirstNumbers& numbers = *new FirstNumbers;  // never destroyed: other threads may record to the end
+    return numbers;
+  }
+
+  Tensor number(double value, DType dtype, SourceLocation where) {
+    std::lock_guard lock(mutex_);
+    Numbers& numbers = numbers_[static_cast<std::size_t>(dtype)];
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    if (const auto found = numbers.find(bits); found != numbers.end()) return found->second;
+    Tensor made = shared_constant(value, dtype, where);
+    if (numbers.size() < most) {
+      made.node()->live_for_good();
+      numbers.emplace(bits, made);
+    }
+    return made;
+  }
+
+ private:
+  using Numbers = std::unordered_map<std::uint64_t, Tensor>;
+  static constexpr std::size_t most = 1024;  // of a dtype
+
+  std::mutex mutex_;
+  std::array<Numbers, dtype_count> numbers_;
+};
+
 /// The nodes of the last numbers on this thread: an expression that repeats a number records it once. Which
 /// occurrences in an expression share a node depends on the expression alone, so its structure stays the same
 /// from one recording to the next.
@@ -33,10 +72,8 @@ class RecentNumbers {
     const auto bits = std::bit_cast<std::uint64_t>(value);
     const std::uint64_t key = (bits ^ (static_cast<std::uint64_t>(dtype) << 52)) * 0x9E3779B97F4A7C15u;
     Entry& entry = entries_[key >> 60];
-    if (!entry.node.defined() || entry.bits != bits || entry.dtype != dtype) {
-      entry = {bits, dtype, constant(value, dtype, where)};
-      entry.node.node()->share_number();
-    }
+    if (!entry.node.defined() || entry.bits != bits || entry.dtype != dtype)
+      entry = {bits, dtype, FirstNumbers::instance().number(value, dtype, where)};
     return entry.node;
   }
 

@@ -90,6 +90,25 @@ TEST(Record, ANumberThatRepeatsIsRecordedOnce) {
   EXPECT_EQ(node_count(cast(x * 2, DType::f64) * 2), 6u);  // a number has the other operand's dtype
 }
 
+TEST(Record, ThreadsShareNumbers) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2}, {2});
+  const Tensor here = x * 0.875;
+  Tensor there;
+  std::thread([&] { there = x * 0.875; }).join();
+  EXPECT_EQ(node_count(here + there), 5u);  // x, the number, two products, the sum
+}
+
+TEST(Record, MoreNumbersThanAProcessKeepsAreAsGood) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2}, {2});
+  std::vector<Tensor> sums;
+  for (int i = 0; i < 5000; ++i) sums.push_back(x + (i + 0.125));
+  for (int i = 0; i < 5000; i += 499) {
+    const float number = static_cast<float>(i) + 0.125f;
+    EXPECT_EQ(sums[static_cast<std::size_t>(i)].to_vector<float>(),
+              (std::vector<float>{1 + number, 2 + number}));
+  }
+}
+
 TEST(Record, ExpressionsThatShareANumberDoNotHoldEachOthersHistory) {
   const Tensor first = Tensor::from(std::vector<float>{1, 2}, {2}) * 7.25;
   const Tensor second = Tensor::from(std::vector<float>{3, 4}, {2}) * 7.25;
