@@ -176,6 +176,7 @@ void ElementwiseKernel::run_tiles(const void* const* inputs, void* const* output
       memory[load.target] =
           load_tile(load, static_cast<const std::byte*>(inputs[load.input]), position, size, buffer);
     }
+    prefetch(inputs, position.index + n, std::min(position.index + 2 * n, end));
     for (const ElementwiseProgram::Instruction& instruction : instructions_) {
       const bool last = &instruction == &instructions_.back();
       std::byte* const target = result && last ? result : buffers[instruction.target];
@@ -189,6 +190,18 @@ void ElementwiseKernel::run_tiles(const void* const* inputs, void* const* output
       position.advance_in_row(n, *this);
     else
       position = Position(position.index + n, *this);
+  }
+}
+
+/// Asks for the elements of the next tile that are converted: a conversion takes all of a tile at once, and
+/// then memory would rest while the instructions run.
+void ElementwiseKernel::prefetch(const void* const* inputs, std::int64_t begin, std::int64_t end) const {
+  constexpr std::int64_t line = 64;
+  for (const Load& load : loads_) {
+    if (load.direct || !load.contiguous) continue;
+    const auto* input = static_cast<const std::byte*>(inputs[load.input]);
+    for (std::int64_t at = begin * load.bytes; at < end * load.bytes; at += line)
+      __builtin_prefetch(input + at, 0, 2);
   }
 }
 

@@ -93,6 +93,7 @@ class ElementwiseKernel final : public Kernel {
   bool is_flat() const;
   void run_flat(const void* const* inputs, void* const* outputs) const;
   void run_tiles(const void* const* inputs, void* const* outputs, std::int64_t begin, std::int64_t end) const;
+  void prefetch(const void* const* inputs, std::int64_t begin, std::int64_t end) const;
   const std::byte* load_tile(const Load& load, const std::byte* input, const Position& position,
                              std::size_t n, std::byte* buffer) const;
 
