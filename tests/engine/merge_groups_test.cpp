@@ -165,5 +165,19 @@ TEST_P(RandomGraph, GivesTheSameBits) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomGraph, ::testing::Range(0u, 40u));
 
+TEST(MergeGroups, WhatNobodyReadsKeepsNoRegister) {
+  // `simplify` finds that the square of x is never taken, and leaves it where other passes do not clear away.
+  const DisablePassesScope scope({"dead-nodes", "recognize"});
+  const Tensor x = normal({40});
+  Tensor total = exp(x) + x;
+  for (int i = 0; i < 8; ++i) {
+    const Tensor unread = sin(x * (i + 0.5)) * cos(x);
+    total = total + where(full({40}, 1, DType::bool_), tanh(x * (i + 0.5)), unread);
+  }
+  double expected = std::exp(x.to_vector<float>()[3]) + x.to_vector<float>()[3];
+  for (int i = 0; i < 8; ++i) expected += std::tanh(x.to_vector<float>()[3] * (i + 0.5));
+  EXPECT_NEAR(total.to_vector<float>()[3], expected, 1e-5);
+}
+
 }  // namespace
 }  // namespace wick

@@ -86,11 +86,11 @@ class Emitter {
     return program_.add_register(type);
   }
 
-  /// Frees the registers of values read for the last time by instruction `i`. Those of inputs, constants and
-  /// results are not used again: tiles of inputs may lie in the caller's memory, constants serve every tile,
-  /// and results are stored in the end.
+  /// Frees the registers of values read for the last time by instruction `i`, or by none. Those of inputs,
+  /// constants and results are not used again: tiles of inputs may lie in the caller's memory, constants
+  /// serve every tile, and results are stored in the end.
   void release_after(std::uint32_t i) {
-    for (std::size_t v = first_computed_; v < group_.inputs.size() + i; ++v)
+    for (std::size_t v = first_computed_; v <= group_.inputs.size() + i; ++v)
       if (last_use_[v] == i && !is_result(static_cast<std::uint32_t>(v))) free_.push_back(register_of_[v]);
   }
 
