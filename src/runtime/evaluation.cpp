@@ -80,6 +80,7 @@ std::shared_ptr<const Plan> plan_for(const Walk& walk, const std::vector<char>& 
   std::shared_ptr<const Plan> plan = PlanCache::instance().find(key);
   if (plan) return plan;
   span.rename("plan: made anew");
+  use_configured_threads();  // kernels are prepared for as many
   const Backend& backend = backend_for(walk.order[walk.roots.front()]->device());
   Graph graph = optimized(snapshot(walk, donated), {backend, DecomposeScope::active()});
   const trace::Span placing("plan", "choose kernels and place values");
@@ -89,13 +90,13 @@ std::shared_ptr<const Plan> plan_for(const Walk& walk, const std::vector<char>& 
 }
 
 Graph graph_to_evaluate(std::span<const Tensor> outputs, History history) {
+  use_configured_threads();
   const Walk walked = walk(outputs, WalkThrough::unevaluated);
   return snapshot(walked, donated_leaves(walked, history));
 }
 
 BoundEvaluation::BoundEvaluation(std::span<const Tensor> outputs, History history)
     : outputs_(outputs.begin(), outputs.end()), history_(history) {
-  use_configured_threads();
   const bool checked = numeric_checks();
   {
     const trace::Span span("plan", "walk");

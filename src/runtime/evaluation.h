@@ -11,7 +11,8 @@
 
 namespace wick {
 
-/// The graph that an evaluation of `outputs`, none of which has a value, starts from.
+/// The graph that an evaluation of `outputs`, none of which has a value, starts from. What plans it on this
+/// thread prepares kernels for the configured threads.
 Graph graph_to_evaluate(std::span<const Tensor> outputs, History history);
 
 /// The leaves of a walk in a plan's order.

@@ -13,7 +13,9 @@
 #include "support/test_device.h"
 #include "wick/error.h"
 #include "wick/eval.h"
+#include "wick/explain.h"
 #include "wick/grad.h"
+#include "wick/memory.h"
 #include "wick/numerics.h"
 #include "wick/ops.h"
 
@@ -28,6 +30,20 @@ Tensor numbers(std::int64_t count, float first = 0) {
   std::vector<float> values;
   for (std::int64_t i = 0; i < count; ++i) values.push_back(first + static_cast<float>(i));
   return Tensor::from(values, {count}).to(test::test_device());
+}
+
+TEST(Compiled, PlansForTheThreadsThatAreChosen) {
+  const int before = threads();
+  const auto attend = [](const Tensors& in) -> Tensors { return {attention(in[0], in[0], in[0])}; };
+  const Tensors x{zeros({1, 4, 250, 64}).eval().detach().to(test::test_device())};
+  for (int count : {1, 4, 2}) {  // each takes scratch memory of its own
+    set_threads(count);
+    const Compiled compiled(attend);
+    const Tensors y = compiled(x);  // by a thread that computed with other numbers
+    const std::uint64_t found = plan_memory(attend(x)).arena_bytes;  // of the plan that the call has left
+    EXPECT_EQ(found, explain(attend(x)).arena_bytes) << count << " threads";
+  }
+  set_threads(before);
 }
 
 TEST(Compiled, IsRecordedOnceForEachFormOfItsInputs) {

@@ -276,6 +276,18 @@ TEST(Explain, ADecodeStepUpdatesTheCacheInPlaceAndReadsTheWeightsOnce) {
   EXPECT_GT(prompt.flops(), 16 * e.flops());
 }
 
+TEST(Explain, PlansForTheThreadsThatAreChosen) {
+  const int before = threads();
+  const Tensor x = zeros({1, 4, 256, 64}).eval().detach();
+  for (int count : {1, 4, 2}) {  // each takes scratch memory of its own
+    set_threads(count);
+    const Tensor y = attention(x, x, x);
+    const std::uint64_t explained = explain({y}).arena_bytes;  // by a thread that computed with other numbers
+    EXPECT_EQ(explained, plan_memory({y}).arena_bytes) << count << " threads";
+  }
+  set_threads(before);
+}
+
 TEST(Explain, ABlankModelTakesNoMemory) {
   ModelConfig config = small_config();
   config.layers = 80;
