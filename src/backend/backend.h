@@ -18,7 +18,8 @@ namespace wick {
 struct Slot {
   DType dtype = DType::f32;
   Layout layout;
-  bool is_weight = false;  ///< data that many evaluations read and none overwrites
+  bool is_weight = false;   ///< data that many evaluations read and none overwrites
+  std::uint32_t value = 0;  ///< of an input: equal where a request's inputs are one value
 
   const Shape& shape() const noexcept { return layout.shape; }
 };

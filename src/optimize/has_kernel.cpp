@@ -13,7 +13,9 @@ bool has_kernel(const Graph& graph, const GraphNode& node, const PassContext& co
   if (!entry->supports) return true;
   std::vector<Slot> slots;
   for (std::uint32_t i : node.inputs)
-    slots.push_back({graph.nodes[i].spec.dtype, Layout::contiguous(graph.nodes[i].spec.shape)});
+    slots.push_back({.dtype = graph.nodes[i].spec.dtype,
+                     .layout = Layout::contiguous(graph.nodes[i].spec.shape),
+                     .value = i});
   return entry->supports({*node.op,
                           node.attrs,
                           slots,

@@ -200,7 +200,7 @@ class Planner {
     for (std::uint32_t input : inputs) {
       const Root root = places_[input].root;
       const bool is_weight = root.is_leaf && graph().leaves[root.id].is_weight;
-      slots.push_back({dtype_of_place(input), places_[input].layout, is_weight});
+      slots.push_back({dtype_of_place(input), places_[input].layout, is_weight, input});
     }
     const Slot output{spec.dtype, Layout::contiguous(spec.shape)};
     const KernelRequest request{op, attrs, slots, output, group, packing_budget_};

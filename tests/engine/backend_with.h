@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -8,11 +10,12 @@
 
 namespace wick::test {
 
-/// The CPU's backend as if it had kernels for some more ops: what a pass makes of a graph where a backend
-/// does.
+/// The CPU's backend as if it had kernels for some more ops, and none for others: what a pass makes of a
+/// graph where a backend does.
 class BackendWith : public Backend {
  public:
-  explicit BackendWith(std::vector<std::string_view> ops) {
+  explicit BackendWith(std::vector<std::string_view> ops, std::vector<std::string_view> without = {})
+      : without_(std::move(without)) {
     for (std::string_view op : ops) entries_.push_back({.op = op, .prepare = nullptr});
   }
   PassContext context() const { return {*this, false}; }
@@ -21,7 +24,8 @@ class BackendWith : public Backend {
   const KernelEntry* find(const Op& op) const override {
     for (const KernelEntry& entry : entries_)
       if (entry.op == op.name) return &entry;
-    return cpu_backend().find(op);
+    const bool lacks = std::find(without_.begin(), without_.end(), op.name) != without_.end();
+    return lacks ? nullptr : cpu_backend().find(op);
   }
   bool can_group(const Op& op, InputSpecs inputs, const Spec& output) const override {
     return cpu_backend().can_group(op, inputs, output);
@@ -45,6 +49,7 @@ class BackendWith : public Backend {
 
  private:
   std::vector<KernelEntry> entries_;
+  std::vector<std::string_view> without_;
 };
 
 }  // namespace wick::test

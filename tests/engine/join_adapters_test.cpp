@@ -139,9 +139,19 @@ TEST(JoinAdapters, StepsThatWouldWaitForEachOtherStayApart) {
 }
 
 TEST(JoinAdapters, AGraphStaysAsItIsWhereNoKernelTakesSeveral) {
-  const Graph graph = test::optimized(of_one_input({Layer(8, 8), Layer(8, 4)}));
+  const test::BackendWith backend({}, {"lora_projections", "lora_gradients"});
+  const Graph graph = optimize(test::graph_of(of_one_input({Layer(8, 8), Layer(8, 4)})), backend.context());
   EXPECT_EQ(members(graph, "lora_projections"), Counts{});
   EXPECT_EQ(members(graph, "lora_gradients"), Counts{});
+}
+
+/// There, projections of other inputs share nothing: those onto the second factors, of the outputs'
+/// gradients.
+TEST(JoinAdapters, OnTheCpuProjectionsOfOneInputAreOneStep) {
+  const Graph graph = test::optimized(of_one_input({Layer(8, 8), Layer(8, 4), Layer(8, 6)}));
+  EXPECT_EQ(members(graph, "lora_projections"), Counts{3}) << print(graph);
+  EXPECT_EQ(members(graph, "lora_projection"), (Counts{1, 1, 1})) << print(graph);
+  EXPECT_EQ(members(graph, "lora_gradients"), Counts{6}) << print(graph);
 }
 
 }  // namespace

@@ -21,8 +21,10 @@ Entries argreduce();
 Entries cumsum();
 Entries matmul();       // and linear, linear_epilogue
 Entries thin_linear();  // one row
-Entries lora();         // the parts of lora_linear, and low_rank
-Entries indexing();     // take, take_along_axis, index_add, scatter_add, scatter
+Entries lora();         // lora_update, low_rank
+Entries lora_projection();
+Entries lora_gradient();
+Entries indexing();  // take, take_along_axis, index_add, scatter_add, scatter
 Entries sort();
 Entries random();
 Entries softmax();

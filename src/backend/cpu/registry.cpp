@@ -24,6 +24,8 @@ class CpuBackend final : public Backend {
                               &matmul,
                               &cpu_kernels::thin_linear,
                               &lora,
+                              &lora_projection,
+                              &lora_gradient,
                               &indexing,
                               &cpu_kernels::sort,
                               &cpu_kernels::random,
