@@ -1,6 +1,7 @@
 #include "optimize/constants.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "backend/backend.h"
 #include "ops/copy.h"
@@ -16,7 +17,35 @@ std::uint64_t bytes_of(const Spec& spec) {
 
 Slot slot_of(const Spec& spec) { return {spec.dtype, Layout::contiguous(spec.shape)}; }
 
+template <typename T>
+double element(const std::byte* data) {
+  T value;
+  std::memcpy(&value, data, sizeof(T));
+  return static_cast<double>(value);
+}
+
+template <typename T>
+double narrow_element(const std::byte* data) {
+  T value;
+  std::memcpy(&value, data, sizeof(T));
+  return static_cast<double>(static_cast<float>(value));
+}
+
 }  // namespace
+
+double element_of(DType dtype, const std::byte* data) {
+  switch (dtype) {
+    case DType::bool_:
+    case DType::u8: return element<std::uint8_t>(data);
+    case DType::i32: return element<std::int32_t>(data);
+    case DType::i64: return element<std::int64_t>(data);
+    case DType::f16: return narrow_element<float16>(data);
+    case DType::bf16: return narrow_element<bfloat16>(data);
+    case DType::f32: return element<float>(data);
+    case DType::f64: return element<double>(data);
+  }
+  return 0;
+}
 
 ConstantValues::ConstantValues(const Graph& graph, std::uint64_t most_bytes)
     : graph_(graph), backend_(backend_for(cpu)), known_(graph.nodes.size(), 0), values_(graph.nodes.size()) {

@@ -10,6 +10,9 @@ namespace wick {
 
 class Backend;
 
+/// An element of any dtype; i64 beyond 2^53 is rounded.
+double element_of(DType dtype, const std::byte* data);
+
 /// Values of a graph that depend on no data, computed by the CPU backend's own kernels, each at most once.
 /// What needs more than `most_bytes` for itself or for something that it is made of counts as unknown.
 class ConstantValues {

@@ -15,40 +15,12 @@ namespace {
 /// A plan keeps what it folds.
 constexpr std::uint64_t most_bytes = 64 * 1024;
 
-template <typename T>
-double element(const std::byte* data) {
-  T value;
-  std::memcpy(&value, data, sizeof(T));
-  return static_cast<double>(value);
-}
-
-template <typename T>
-double narrow_element(const std::byte* data) {
-  T value;
-  std::memcpy(&value, data, sizeof(T));
-  return static_cast<double>(static_cast<float>(value));
-}
-
-double first_element(DType dtype, const std::byte* data) {
-  switch (dtype) {
-    case DType::bool_:
-    case DType::u8: return element<std::uint8_t>(data);
-    case DType::i32: return element<std::int32_t>(data);
-    case DType::i64: return element<std::int64_t>(data);
-    case DType::f16: return narrow_element<float16>(data);
-    case DType::bf16: return narrow_element<bfloat16>(data);
-    case DType::f32: return element<float>(data);
-    case DType::f64: return element<double>(data);
-  }
-  return 0;
-}
-
 /// The number that all elements are, when a constant can hold it.
 std::optional<double> uniform_number(const Spec& spec, const std::byte* data) {
   const std::size_t size = size_of(spec.dtype);
   const auto bytes = static_cast<std::size_t>(spec.shape.elements()) * size;
   if (bytes > size && std::memcmp(data, data + size, bytes - size) != 0) return std::nullopt;
-  const double value = first_element(spec.dtype, data);
+  const double value = element_of(spec.dtype, data);
   if (is_integer(spec.dtype) && std::abs(value) >= 0x1p53) return std::nullopt;
   return value;
 }

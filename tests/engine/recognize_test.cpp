@@ -206,6 +206,49 @@ const Case recognized_cases[] = {
        const Tensor log_p = log_softmax(linear(x32(), weight()));
        return sum(take_along_axis(log_p, expand_dims(targets(), 1), 1));
      }},
+    {"softmax_by_a_product", "softmax",
+     [] {
+       const Tensor e = exp(x32() - max(x32(), {-1}, true));
+       return e * (1 / sum(e, {-1}, true));
+     }},
+    {"softmax_behind_its_norm", "softmax", [] { return exp(x32() - logsumexp(x32(), {-1}, true)); }},
+    {"softmax_of_log_softmax", "softmax", [] { return exp(log_softmax(x32(), 0)); }},
+    {"log_softmax_behind_its_norm", "log_softmax", [] { return x32() - logsumexp(x32(), {0}, true); }},
+    {"log_softmax_by_maximum_and_sum", "log_softmax",
+     [] {
+       const Tensor most = max(x32(), {-1}, true);
+       return x32() - (most + log(sum(exp(x32() - most), {-1}, true)));
+     }},
+    {"rms_norm_weighted_early", "rms_norm",
+     [] { return row(1) * x32() * rsqrt(mean(pow(x32(), 2), {-1}, true) + 1e-5); }},
+    {"rms_norm_weighted_early_by_division", "rms_norm",
+     [] { return x32() * row(1) / sqrt(mean(square(x32()), {-1}, true) + 1e-5); }},
+    {"rms_norm_by_a_power", "rms_norm",
+     [] { return x32() * pow(mean(square(x32()), {-1}, true) + 1e-5, -0.5); }},
+    {"rms_norm_over_a_power", "rms_norm",
+     [] { return x32() / pow(mean(square(x32()), {-1}, true) + 1e-5, 0.5) * row(1); }},
+    {"rms_norm_by_a_reshape", "rms_norm",
+     [] { return x32() * expand_dims(rsqrt(mean(square(x32()), {-1}) + 1e-5), -1); }},
+    {"rms_norm_by_an_early_reshape", "rms_norm",
+     [] { return x32() / sqrt(expand_dims(mean(square(x32()), {1}), 1) + 1e-5); }},
+    {"rms_norm_without_eps", "rms_norm", [] { return x32() / sqrt(mean(square(x32()), {-1}, true)); }},
+    {"layer_norm_weighted_early", "layer_norm",
+     [] {
+       const Tensor centered = x32() - mean(x32(), {-1}, true);
+       return row(1) * centered / sqrt(mean(square(centered), {-1}, true) + 1e-5) + row(2);
+     }},
+    {"layer_norm_over_a_power", "layer_norm",
+     [] {
+       const Tensor centered = x32() - mean(x32(), {-1}, true);
+       return centered / pow(mean(square(centered), {-1}, true) + 1e-5, 0.5);
+     }},
+    {"sigmoid_of_minus_one_times", "sigmoid", [] { return 1 / (1 + exp(-1 * x32())); }},
+    {"gelu_halved_inside", "gelu", [] { return x32() * (0.5 + 0.5 * erf(x32() / std::sqrt(2.0))); }},
+    {"gelu_tanh_scaled_early", "gelu_tanh",
+     [] {
+       const Tensor x = x32();
+       return 0.5 * x * (1 + tanh(x * 0.79788456 * (1 + 0.044715 * x * x)));
+     }},
 };
 
 INSTANTIATE_TEST_SUITE_P(Patterns, Recognized, ::testing::ValuesIn(recognized_cases),

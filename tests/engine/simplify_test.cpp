@@ -111,6 +111,8 @@ const Case cases[] = {
        return slice(d.x, 0, 0, 1) * ones({2, 3});
      },
      "slice, broadcast_to"},
+    {"times_minus_one", [](const Data& d) { return d.x * -1; }, "neg"},
+    {"times_minus_one_integer", [](const Data& d) { return -1 * d.j; }, "neg"},
     {"times_zero_float_stays", [](const Data& d) { return d.x * 0; }, "constant, mul"},
     {"times_zero_integer", [](const Data& d) { return d.i * 0; }, "constant, broadcast_to"},
     {"times_itself", [](const Data& d) { return d.x * d.x; }, "square"},
@@ -148,6 +150,11 @@ const Case cases[] = {
     {"and_itself", [](const Data& d) { return logical_and(d.b, d.b); }, ""},
     {"where_equal_branches", [](const Data& d) { return where(d.b, d.x, d.x); }, ""},
     {"where_not", [](const Data& d) { return where(logical_not(d.b), d.x, d.y); }, "where"},
+    {"where_twice", [](const Data& d) { return where(greater(d.y, 1), where(d.b, d.x, -1.0), -1.0); },
+     "constant, greater, constant, logical_and, where"},
+    {"where_with_two_numbers_stays",
+     [](const Data& d) { return where(greater(d.y, 1), where(d.b, d.x, -1.0), 2.0); },
+     "constant, greater, constant, where, constant, where"},
     {"where_true", [](const Data& d) { return where(full({}, 1, DType::bool_), d.x, d.y); }, ""},
     {"where_false", [](const Data& d) { return where(full({3}, 0, DType::bool_), d.x, d.y); }, ""},
 

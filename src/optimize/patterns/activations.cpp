@@ -7,11 +7,12 @@
 namespace wick {
 namespace {
 
-/// x g / 2 in every order of the factors.
+/// x (1 + g) / 2 in every order of the factors.
 std::vector<Pattern> halved_products(const Pattern& x, const Pattern& g) {
   const Pattern half = number(0.5);
-  return {op("mul", op("mul", x, g), half), op("mul", op("mul", x, half), g),
-          op("mul", x, op("mul", g, half))};
+  const Pattern grown = op("add", g, number(1));
+  return {op("mul", op("mul", x, grown), half), op("mul", op("mul", x, half), grown),
+          op("mul", x, op("mul", grown, half)), op("mul", x, op("add", op("mul", g, half), half))};
 }
 
 /// Constants are matched as a float holds them, so a dtype that holds more is left as it is.
@@ -28,15 +29,17 @@ std::vector<Rule> activation_patterns() {
 
   const Pattern factor = number();
   const Pattern divisor = number();
-  const Pattern by_cdf = op("add", op("erf", either(op("mul", x, factor), op("div", x, divisor))), one);
+  const Pattern by_cdf = op("erf", either(op("mul", x, factor), op("div", x, divisor)));
 
   const Pattern cubic = number();
   const Pattern scale = number();
   const Pattern cube = either(op("mul", op("mul", op("square", x), x), cubic),
                               op("mul", op("mul", op("mul", x, cubic), x), x));
-  const Pattern polynomial =
-      either(op("add", x, cube), op("mul", x, op("add", op("mul", op("square", x), cubic), one)));
-  const Pattern by_tanh = op("add", op("tanh", op("mul", polynomial, scale)), one);
+  const Pattern growth =
+      op("add", either(op("mul", op("square", x), cubic), op("mul", op("mul", x, cubic), x)), one);
+  const Pattern polynomial = either(op("mul", either(op("add", x, cube), op("mul", x, growth)), scale),
+                                    op("mul", op("mul", x, scale), growth));
+  const Pattern by_tanh = op("tanh", polynomial);
 
   std::vector<Rule> rules{
       {"sigmoid", op("div", one, grown), [=](const Found& f) { return sigmoid(f[x]); }},

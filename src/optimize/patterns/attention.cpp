@@ -1,9 +1,10 @@
-#include <cstring>
 #include <limits>
 
 #include "ops/attributes.h"
 #include "optimize/constants.h"
+#include "optimize/patterns/scaled.h"
 #include "optimize/recognize_patterns.h"
+#include "wick/ops/movement.h"
 #include "wick/ops/nn.h"
 
 namespace wick {
@@ -48,7 +49,8 @@ std::optional<AttentionOptions> options_of(const Visible& mask) {
 template <typename Flag>
 std::optional<Visible> visible(const Graph& graph, std::uint32_t node, const Shape& scores,
                                const Flag& flag) {
-  const Shape& shape = graph.nodes[node].spec.shape;
+  const Spec& spec = graph.nodes[node].spec;
+  const Shape& shape = spec.shape;
   if (shape.rank() < 2 || shape.elements() != shape.dim(-1) * shape.dim(-2) ||
       shape.dim(-1) != scores.dim(-1) || shape.dim(-2) != scores.dim(-2))
     return std::nullopt;
@@ -57,55 +59,106 @@ std::optional<Visible> visible(const Graph& graph, std::uint32_t node, const Sha
   if (!data) return std::nullopt;
   Visible mask{shape.dim(-2), shape.dim(-1), std::vector<char>(static_cast<std::size_t>(shape.elements()))};
   for (std::size_t i = 0; i < mask.flags.size(); ++i) {
-    const std::optional<bool> seen = flag(data->data(), i);
+    const std::optional<bool> seen = flag(element_of(spec.dtype, data->data() + i * size_of(spec.dtype)));
     if (!seen) return std::nullopt;
     mask.flags[i] = *seen;
   }
   return mask;
 }
 
-std::optional<bool> flag_of_bool(const std::byte* data, std::size_t i) { return data[i] != std::byte{0}; }
+/// The lowest numbers of f32 and bf16 hide a key as -inf does: exp of the distance to any other is 0.
+bool hides(double value) { return value <= -0x1.fep127; }
 
-/// Added to scores in f32: 0 shows a key, -inf hides it.
-std::optional<bool> flag_of_float(const std::byte* data, std::size_t i) {
-  float value = 0;
-  std::memcpy(&value, data + i * sizeof value, sizeof value);
-  if (value == 0) return true;
-  return value == -std::numeric_limits<float>::infinity() ? std::optional(false) : std::nullopt;
+std::optional<bool> seen_where_true(double value) { return value != 0; }
+std::optional<bool> seen_where_false(double value) { return value == 0; }
+/// Added to scores.
+std::optional<bool> seen_where_zero(double value) {
+  return value == 0 || hides(value) ? std::optional(value == 0) : std::nullopt;
 }
-
-/// The lowest numbers hide a key as -inf does: exp of the distance to any other is 0.
-bool hides(double value) { return value <= static_cast<double>(std::numeric_limits<float>::lowest()); }
 
 struct Parts {
   Pattern q;
   Pattern k;
   Pattern v;
   Pattern keys = op("permute", k);
-  Pattern factor = number();
-  Pattern divisor = number();
-  Pattern early_factor = number();
-  Pattern product = op("matmul", either(op("mul", q, early_factor), q), keys);
-  Pattern scores = either(op("mul", product, factor), either(op("div", product, divisor), product));
+  Scaled scaled_q{q};
+  Scaled scaled_keys{keys};
+  /// Of two matrices, `linear` was found before.
+  Pattern product = either(op("matmul", scaled_q.whole, scaled_keys.whole), op("linear", scaled_q.whole, k));
+  Scaled scores{maybe_cast(product)};
+
+  double scale(const Found& f) const { return scaled_q.scale(f) * scaled_keys.scale(f) * scores.scale(f); }
 };
 
-/// Whether q k^T is one of heads [batch, heads, length, d] that attention takes.
-bool fits(const Found& f, const Parts& p) {
-  const Spec& q = f.node(p.q).spec;
-  const Spec& k = f.node(p.k).spec;
-  const auto order = f.node(p.keys).attrs.as<PermuteAttrs>().order;
-  const bool transposes = order[0] == 0 && order[1] == 1 && order[2] == 3 && order[3] == 2;
-  return q.shape.rank() == 4 && k.shape.rank() == 4 && transposes && k.shape == f.node(p.v).spec.shape &&
-         q.shape[0] == k.shape[0] && q.shape[1] == k.shape[1] && q.shape[3] == k.shape[3] &&
-         f.root().spec.shape == q.shape && f.root().spec.dtype == q.dtype &&
-         f.node(p.v).spec.dtype == q.dtype && is_floating(q.dtype) && q.shape.elements() > 0 &&
-         k.shape.elements() > 0;
+Tensor shaped(const Tensor& x, const Shape& shape) { return x.shape() == shape ? x : reshape(x, shape); }
+
+/// [batch, heads, length, d] of the shape of heads, grouped heads, one head or one matrix.
+Shape heads_of(const Shape& shape) {
+  const int rank = shape.rank();
+  const std::int64_t batch = rank >= 4 ? shape[0] : 1;
+  const std::int64_t heads = shape.slice(rank >= 4 ? 1 : 0, rank - 2).elements();
+  return {batch, heads, shape[rank - 2], shape[rank - 1]};
 }
 
-double scale_of(const Found& f, const Parts& p) {
-  const double early = f.has(p.early_factor) ? f.value(p.early_factor) : 1;
-  if (f.has(p.factor)) return early * f.value(p.factor);
-  return f.has(p.divisor) ? early / f.value(p.divisor) : early;
+/// Whether keys of shape `k` are broadcast to queries of shape `q` as the key heads of grouped heads are: the
+/// last ones of their leading dimensions.
+bool groups_heads(const Shape& q, const Shape& k) {
+  if (q.rank() != k.rank() || q.dim(-1) != k.dim(-1)) return false;
+  bool broadcast = false;
+  for (int d = 0; d < q.rank() - 2; ++d) {
+    broadcast = broadcast || k[d] != q[d];
+    if (broadcast && (k[d] != 1 || (d == 0 && q.rank() >= 4))) return false;
+  }
+  return true;
+}
+
+/// k, of the product's permuted operand.
+Tensor keys_of(const Found& f, const Parts& p) {
+  if (!f.has(p.keys)) return f[p.k];
+  const auto order = f.node(p.keys).attrs.as<PermuteAttrs>().order;
+  const int rank = f.node(p.keys).spec.shape.rank();
+  bool transposes = order[static_cast<std::size_t>(rank - 1)] == rank - 2;
+  for (int d = 0; d < rank - 2; ++d) transposes = transposes && order[static_cast<std::size_t>(d)] == d;
+  return transposes ? f[p.k] : transpose(f[p.keys]);
+}
+
+/// [b, g, n, d] where heads [b, g r, n, d] are its heads r times each; else an empty tensor.
+Tensor unrepeated(const Found& f, std::uint32_t node) {
+  const auto& nodes = f.graph().nodes;
+  const auto input_of = [&](std::uint32_t i, std::string_view op) {
+    const bool is_op = nodes[i].op && nodes[i].op->name == op;
+    return is_op ? std::optional(nodes[i].inputs[0]) : std::nullopt;
+  };
+  const Shape& heads = nodes[node].spec.shape;
+  const auto copies = input_of(node, "reshape");
+  const auto source = copies ? input_of(*copies, "broadcast_to") : std::nullopt;
+  if (!source || heads.rank() != 4) return {};
+  const Shape& from = nodes[*source].spec.shape;
+  const Shape& to = nodes[*copies].spec.shape;
+  const bool repeats = from.rank() == 5 && to == from.with(2, to[2]) && from[2] == 1 && heads_of(to) == heads;
+  return repeats ? reshape(f.tensor(*source), from.without(2)) : Tensor{};
+}
+
+/// `attention` of what was found; empty where it does not take that.
+Tensor attend(const Found& f, const Parts& p, AttentionOptions options) {
+  const Spec& q = f.node(p.q).spec;
+  const Spec& v = f.node(p.v).spec;
+  const Tensor keys = keys_of(f, p);
+  const bool fits = q.shape.rank() >= 2 && keys.shape() == v.shape && keys.dtype() == q.dtype &&
+                    groups_heads(q.shape, v.shape) && f.root().spec.shape == q.shape &&
+                    f.root().spec.dtype == q.dtype && v.dtype == q.dtype && is_floating(q.dtype) &&
+                    q.shape.elements() > 0 && v.shape.elements() > 0;
+  options.scale = p.scale(f);
+  if (!fits || options.scale == 0) return {};
+  const Tensor fewer_keys = unrepeated(f, f.position(p.k));
+  const Tensor fewer_values = unrepeated(f, f.position(p.v));
+  const bool repeated =
+      fewer_keys.defined() && fewer_values.defined() && fewer_keys.shape() == fewer_values.shape();
+  const Shape key_shape = heads_of(v.shape);
+  const Tensor result =
+      attention(shaped(f[p.q], heads_of(q.shape)), repeated ? fewer_keys : shaped(keys, key_shape),
+                repeated ? fewer_values : shaped(f[p.v], key_shape), options);
+  return shaped(result, q.shape);
 }
 
 /// `softmax(masked) v`, where `look` gives what may be seen.
@@ -113,13 +166,10 @@ template <typename Look>
 Rule pattern(std::string_view name, const Parts& p, const Pattern& masked, const Look& look) {
   const Pattern weights = op("softmax", maybe_cast(masked));
   return {name, op("matmul", maybe_cast(weights), p.v), [=](const Found& f) {
-            const int rank = f.node(weights).spec.shape.rank();
-            if (!fits(f, p) || f.node(weights).attrs.as<AxisAttrs>().axis != rank - 1) return Tensor{};
-            std::optional<AttentionOptions> options = look(f);
-            const double scale = scale_of(f, p);
-            if (!options || scale == 0) return Tensor{};
-            options->scale = scale;
-            return attention(f[p.q], f[p.k], f[p.v], *options);
+            if (f.node(weights).attrs.as<AxisAttrs>().axis != f.node(weights).spec.shape.rank() - 1)
+              return Tensor{};
+            const std::optional<AttentionOptions> options = look(f);
+            return options ? attend(f, p, *options) : Tensor{};
           }};
 }
 
@@ -127,22 +177,22 @@ Rule pattern(std::string_view name, const Parts& p, const Pattern& masked, const
 
 std::vector<Rule> attention_patterns() {
   const Parts p;
+  const Pattern& scores = p.scores.whole;
   const Pattern mask;
   const Pattern lowest = number();
   const auto of_mask = [=](const Found& f, const auto& flag) -> std::optional<AttentionOptions> {
+    if (f.has(lowest) && !hides(f.value(lowest))) return std::nullopt;
     const auto seen = visible(f.graph(), f.position(mask), f.node(p.product).spec.shape, flag);
     return seen ? options_of(*seen) : std::nullopt;
   };
   return {
-      pattern("attention", p, p.scores, [](const Found&) { return std::optional(AttentionOptions{}); }),
-      pattern("attention, others hidden", p, op("where", mask, p.scores, lowest),
-              [=](const Found& f) -> std::optional<AttentionOptions> {
-                return hides(f.value(lowest)) ? of_mask(f, flag_of_bool) : std::nullopt;
-              }),
-      pattern("attention, others hidden by -inf added", p, op("add", p.scores, mask),
-              [=](const Found& f) -> std::optional<AttentionOptions> {
-                return f.node(mask).spec.dtype == DType::f32 ? of_mask(f, flag_of_float) : std::nullopt;
-              }),
+      pattern("attention", p, scores, [](const Found&) { return std::optional(AttentionOptions{}); }),
+      pattern("attention, others hidden", p, op("where", mask, scores, lowest),
+              [=](const Found& f) { return of_mask(f, seen_where_true); }),
+      pattern("attention, filled where hidden", p, op("where", mask, lowest, scores),
+              [=](const Found& f) { return of_mask(f, seen_where_false); }),
+      pattern("attention, others hidden by what is added", p, op("add", maybe_cast(scores), mask),
+              [=](const Found& f) { return of_mask(f, seen_where_zero); }),
   };
 }
 

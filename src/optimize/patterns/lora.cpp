@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "optimize/patterns/scaled.h"
 #include "optimize/recognize_patterns.h"
 #include "wick/ops/linalg.h"
 #include "wick/ops/movement.h"
@@ -7,28 +8,47 @@
 namespace wick {
 namespace {
 
-/// Everything that the ways to write an adapter have in common.
-struct Adapter {
-  Pattern x;
-  Pattern a;
-  Pattern b;
-  Pattern scale = number();
-  Pattern down = op("linear", maybe_cast(x), a);
-  /// scale (x a^T) b^T, with the scale at any place, or without one.
-  Pattern up = either(op("mul", op("linear", down, b), scale),
-                      either(op("linear", op("mul", down, scale), b), op("linear", down, b)));
-  /// In x's dtype, where the adapter has another.
-  Pattern delta = maybe_cast(up);
+/// The product of something and a factor: [out, in], which `linear` reads, or [in, out].
+struct Factor {
+  explicit Factor(const Pattern& x)
+      : product(either(op("linear", x, as_linear), op("matmul", x, as_matrix))) {}
+  Tensor tensor(const Found& f) const { return f.has(as_linear) ? f[as_linear] : transpose(f[as_matrix]); }
+  Pattern as_linear;
+  Pattern as_matrix;
+  Pattern product;
 };
 
-/// Whether the two factors are an adapter of this weight: a narrow one, in one dtype.
-bool is_adapter(const Found& f, const Adapter& adapter, const Pattern& x, const Pattern& weight) {
-  const GraphNode& a = f.node(adapter.a);
-  const GraphNode& b = f.node(adapter.b);
-  const Shape& w = f.node(weight).spec.shape;
-  return a.spec.dtype == b.spec.dtype && f.node(adapter.down).spec.dtype == a.spec.dtype &&
-         f.node(x).spec.dtype == f.root().spec.dtype && a.spec.shape[0] < std::min(w[0], w[1]) &&
-         b.spec.shape[0] == w[0];
+/// Everything that the ways to write an adapter have in common: s (x a^T) b^T, with the scale at any places,
+/// or without one; perhaps of the rows of x [..., in] in one matrix.
+struct Adapter {
+  Pattern x;
+  Scaled input{maybe_cast(x)};
+  Pattern rows = either(op("reshape", input.whole), input.whole);
+  Factor a{rows};
+  Scaled down{a.product};
+  Factor b{down.whole};
+  Scaled up{b.product};
+  /// In x's dtype, where the adapter has another.
+  Scaled narrow{maybe_cast(up.whole)};
+  Pattern delta = either(op("reshape", narrow.whole), narrow.whole);
+
+  double scale(const Found& f) const {
+    return input.scale(f) * down.scale(f) * up.scale(f) * narrow.scale(f);
+  }
+};
+
+/// Whether the two factors are an adapter of a layer with this result: a narrow one, in one dtype.
+bool is_adapter(const Found& f, const Adapter& adapter) {
+  const Spec& x = f.node(adapter.x).spec;
+  const Spec& result = f.root().spec;
+  const Tensor a = adapter.a.tensor(f);
+  const Tensor b = adapter.b.tensor(f);
+  if (a.rank() != 2 || b.rank() != 2 || x.shape.rank() == 0 || result.shape.rank() != x.shape.rank())
+    return false;
+  return a.dtype() == b.dtype() && f.node(adapter.a.product).spec.dtype == a.dtype() &&
+         x.dtype == result.dtype && a.dim(1) == x.shape.dim(-1) && b.dim(1) == a.dim(0) &&
+         b.dim(0) == result.shape.dim(-1) && result.shape.without(-1) == x.shape.without(-1) &&
+         a.dim(0) < std::min(a.dim(1), b.dim(0));
 }
 
 }  // namespace
@@ -38,17 +58,14 @@ std::vector<Rule> lora_patterns() {
   const Pattern& x = adapter.x;
   const Pattern weight;
   const Pattern bias;
-  const auto scale = [=](const Found& f) { return f.has(adapter.scale) ? f.value(adapter.scale) : 1.0; };
+  const Pattern base = either(op("linear", x, weight), op("linear", x, weight, bias));
   return {
-      {"lora_linear", op("add", op("linear", x, weight), adapter.delta),
+      {"lora_linear", op("add", base, adapter.delta),
        [=](const Found& f) {
-         const bool fits = is_adapter(f, adapter, x, weight);
-         return fits ? lora_linear(f[x], f[weight], {}, f[adapter.a], f[adapter.b], scale(f)) : Tensor{};
-       }},
-      {"lora_linear with a bias", op("add", op("linear", x, weight, bias), adapter.delta),
-       [=](const Found& f) {
-         const bool fits = is_adapter(f, adapter, x, weight);
-         return fits ? lora_linear(f[x], f[weight], f[bias], f[adapter.a], f[adapter.b], scale(f)) : Tensor{};
+         const Tensor added = f.has(bias) ? f[bias] : Tensor{};
+         return is_adapter(f, adapter) ? lora_linear(f[x], f[weight], added, adapter.a.tensor(f),
+                                                     adapter.b.tensor(f), adapter.scale(f))
+                                       : Tensor{};
        }},
   };
 }

@@ -22,13 +22,27 @@ Tensor parameter(const Found& f, const Pattern& p, const Pattern& norm) {
 
 double eps_of(const Found& f, const Pattern& norm) { return f.node(norm).attrs.as<NormAttrs>().eps; }
 
-/// Both ways to divide by sqrt(variance + eps).
-std::vector<Pattern> normalized(const Pattern& x, const Pattern& variance, const Pattern& eps) {
-  const Pattern sum = op("add", variance, eps);
-  return {op("mul", x, op("rsqrt", sum)), op("div", x, op("sqrt", sum))};
-}
-
 bool is_last_axis(int axis, const Found& f) { return axis == f.root().spec.shape.rank() - 1; }
+
+/// x / sqrt(variance + eps) in the ways to write it, where x may come with a weight.
+struct Normalized {
+  explicit Normalized(const MeanPattern& mean) : variance(mean) {}
+  MeanPattern variance;
+  Pattern eps = number();
+  Pattern sum = either(op("add", variance.value(), eps), variance.value());
+  KeptPattern root{either(op("sqrt", sum), op("pow", sum, number(0.5)))};
+  KeptPattern inverse{either(op("rsqrt", sum), op("pow", sum, number(-0.5)))};
+
+  std::vector<Pattern> of(const Pattern& x) const {
+    return {op("mul", x, inverse.whole), op("div", x, root.whole)};
+  }
+  /// Of a match along the last axis.
+  std::optional<double> eps_of(const Found& f) const {
+    const double value = f.has(eps) ? f.value(eps) : 0;
+    const int axis = variance.axis(f, f.has(inverse.whole) ? inverse : root);
+    return is_last_axis(axis, f) && value >= 0 ? std::optional(value) : std::nullopt;
+  }
+};
 
 }  // namespace
 
@@ -36,27 +50,38 @@ std::vector<Rule> norm_patterns() {
   const Pattern x;
   const Pattern weight;
   const Pattern bias;
-  const Pattern eps = number();
-  const MeanPattern mean_square(op("square", x));
   const MeanPattern mean(x);
   const Pattern centered = op("sub", x, mean.whole());
-  const MeanPattern variance(op("square", centered));
+  const Normalized rms{MeanPattern(op("square", x))};
+  const Normalized layer{MeanPattern(op("square", centered))};
   const Pattern plain_rms = op("rms_norm", x);
   const Pattern rms_of_wide = op("rms_norm", op("cast", x));
   const Pattern plain_layer = op("layer_norm", x);
   const Pattern scaled_layer = op("layer_norm", x, weight);
 
   std::vector<Rule> rules;  // layer_norm first: it is the rms_norm of what is centered
-  for (const Pattern& root : normalized(centered, variance.whole(), eps))
+  const auto is_centered = [=](const Found& f) { return is_last_axis(mean.axis(f), f); };
+  for (const Pattern& root : layer.of(centered))
     rules.push_back({"layer_norm", root, [=](const Found& f) {
-                       const bool fits = is_last_axis(mean.axis(f), f) && is_last_axis(variance.axis(f), f) &&
-                                         f.value(eps) >= 0;
-                       return fits ? layer_norm(f[x], {}, {}, f.value(eps)) : Tensor{};
+                       const std::optional<double> eps = layer.eps_of(f);
+                       return eps && is_centered(f) ? layer_norm(f[x], {}, {}, *eps) : Tensor{};
                      }});
-  for (const Pattern& root : normalized(x, mean_square.whole(), eps))
+  for (const Pattern& root : layer.of(op("mul", centered, weight)))
+    rules.push_back({"layer_norm, weighted early", root, [=](const Found& f) {
+                       const std::optional<double> eps = layer.eps_of(f);
+                       const Tensor w = eps && is_centered(f) ? parameter(f, weight, x) : Tensor{};
+                       return w.defined() ? layer_norm(f[x], w, {}, *eps) : Tensor{};
+                     }});
+  for (const Pattern& root : rms.of(x))
     rules.push_back({"rms_norm", root, [=](const Found& f) {
-                       const bool fits = is_last_axis(mean_square.axis(f), f) && f.value(eps) >= 0;
-                       return fits ? rms_norm(f[x], {}, f.value(eps)) : Tensor{};
+                       const std::optional<double> eps = rms.eps_of(f);
+                       return eps ? rms_norm(f[x], {}, *eps) : Tensor{};
+                     }});
+  for (const Pattern& root : rms.of(op("mul", x, weight)))
+    rules.push_back({"rms_norm, weighted early", root, [=](const Found& f) {
+                       const std::optional<double> eps = rms.eps_of(f);
+                       const Tensor w = eps ? parameter(f, weight, x) : Tensor{};
+                       return w.defined() ? rms_norm(f[x], w, *eps) : Tensor{};
                      }});
   rules.push_back({"rms_norm of a 16-bit float", op("cast", rms_of_wide), [=](const Found& f) {
                      const bool narrow = size_of(f[x].dtype()) == 2 && f[x].dtype() == f.root().spec.dtype &&

@@ -23,9 +23,9 @@ MeanPattern::MeanPattern(const Pattern& x)
       share_(number()),
       kept_(either(mean_, either(op("div", sum_, count_), op("mul", sum_, share_)))) {}
 
-int MeanPattern::axis(const Found& found) const {
-  if (found.has(mean_)) return kept_.axis(found, mean_);
-  const int axis = kept_.axis(found, sum_);
+int MeanPattern::axis(const Found& found, const KeptPattern& kept) const {
+  if (found.has(mean_)) return kept.axis(found, mean_);
+  const int axis = kept.axis(found, sum_);
   if (axis < 0) return -1;
   const auto size = static_cast<double>(found.graph().nodes[found.node(sum_).inputs[0]].spec.shape[axis]);
   const bool is_mean =

@@ -19,9 +19,12 @@ struct KeptPattern {
 class MeanPattern {
  public:
   explicit MeanPattern(const Pattern& x);
+  const Pattern& value() const { return kept_.value; }
   const Pattern& whole() const { return kept_.whole; }
   /// The axis that the mean runs along; -1 when it is no mean along one.
-  int axis(const Found& found) const;
+  int axis(const Found& found) const { return axis(found, kept_); }
+  /// The same where `kept` puts the axis back behind ops of the mean.
+  int axis(const Found& found, const KeptPattern& kept) const;
 
  private:
   Pattern mean_;

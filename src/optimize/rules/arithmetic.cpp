@@ -100,6 +100,7 @@ std::vector<Rule> arithmetic_rules() {
        [=](const Found& f) { return with_integer(add, f[whole], f.value(c) + f.value(d)); }},
 
       {"x 1", op("mul", x, one), keep(x)},
+      {"x -1", op("mul", x, number(-1)), unary<neg>(x)},
       {"x 0, integers", op("mul", whole, number(0)),
        [=](const Found& f) { return constant(0, f.root().spec.dtype); }},
       {"-x -y", op("mul", op("neg", x), op("neg", y)), binary<mul>(x, y)},

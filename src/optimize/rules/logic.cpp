@@ -12,6 +12,7 @@ std::vector<Rule> logic_rules() {
   const Pattern x;
   const Pattern y;
   const Pattern flag = any(is_bool);
+  const Pattern inner = any(is_bool);
   const Pattern known = number();
   return {
       {"not not b", op("logical_not", op("logical_not", flag)), [=](const Found& f) { return f[flag]; }},
@@ -26,6 +27,8 @@ std::vector<Rule> logic_rules() {
       {"where(b, x, x)", op("where", flag, x, x), [=](const Found& f) { return f[x]; }},
       {"where(not b, x, y)", op("where", op("logical_not", flag), x, y),
        [=](const Found& f) { return where(f[flag], f[y], f[x]); }},
+      {"where(a, where(b, x, c), c)", op("where", flag, op("where", inner, x, known), known),
+       [=](const Found& f) { return where(logical_and(f[flag], f[inner]), f[x], f[known]); }},
       {"where(true or false, x, y)", op("where", known, x, y),
        [=](const Found& f) { return f.value(known) != 0 ? f[x] : f[y]; }},
   };
