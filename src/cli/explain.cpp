@@ -24,8 +24,8 @@ struct Options {
   std::string dtype;
   std::string target_modules = "all-linear";
   std::int64_t rank = 8;
-  std::int64_t batch_size = 0;
-  std::int64_t seq_len = 0;
+  std::optional<std::int64_t> batch_size;
+  std::optional<std::int64_t> seq_len;
   bool full = false;
   bool gradient_checkpointing = false;
   ComputeOptions compute;
@@ -72,8 +72,8 @@ std::optional<LoraAdapter> adapter_for(const Options& options, const Model& mode
 Explanation explanation_of(const Options& options, Device device) {
   Model model = blank_model(options, device);
   const std::int64_t positions = model.config().max_position_embeddings;
-  const std::int64_t length = options.seq_len > 0 ? options.seq_len : std::min<std::int64_t>(512, positions);
-  if (options.seq_len < 0 || options.batch_size < 0)
+  const std::int64_t length = options.seq_len.value_or(std::min<std::int64_t>(512, positions));
+  if (length < 1 || options.batch_size.value_or(1) < 1)
     throw ArgumentError("--seq-len and --batch-size must be at least 1");
   if (length > positions)
     throw ArgumentError(
@@ -83,11 +83,11 @@ Explanation explanation_of(const Options& options, Device device) {
     TrainOptions train;
     train.full = options.full;
     train.gradient_checkpointing = options.gradient_checkpointing;
-    const std::int64_t rows = options.batch_size > 0 ? options.batch_size : train.batch_size;
+    const std::int64_t rows = options.batch_size.value_or(train.batch_size);
     return explain_train_step(std::move(model), std::move(adapter), train, rows, length);
   }
   const LoraAdapter* used = adapter ? &*adapter : nullptr;
-  const std::int64_t rows = options.batch_size > 0 ? options.batch_size : 1;
+  const std::int64_t rows = options.batch_size.value_or(1);
   if (options.what == "prefill") return explain_forward(model, used, rows, length, 0);
   if (options.what == "decode") return explain_forward(model, used, rows, 1, length - 1);
   throw ArgumentError(fmt::format("--what: \"{}\" is not one of train, prefill, decode", options.what));

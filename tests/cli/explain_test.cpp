@@ -79,6 +79,8 @@ TEST(CliExplain, WrongFlagsAreNamed) {
   EXPECT_EQ(wick_command(base_command() + "--what dream").error,
             "wick: error: --what: \"dream\" is not one of train, prefill, decode\n");
   EXPECT_THAT(wick_command(base_command() + "--seq-len 100000").error, HasSubstr("do not fit the model's"));
+  for (const char* none : {"--seq-len 0", "--batch-size 0", "--batch-size -1"})
+    EXPECT_THAT(wick_command(base_command() + none).error, HasSubstr("must be at least 1")) << none;
   EXPECT_THAT(wick_command(base_command() + "--what decode --full").error,
               HasSubstr("--full makes sense with"));
   const auto directory = fresh_directory();
