@@ -12,10 +12,13 @@ bool has_kernel(const Graph& graph, const GraphNode& node, const PassContext& co
   if (!entry) return false;
   if (!entry->supports) return true;
   std::vector<Slot> slots;
-  for (std::uint32_t i : node.inputs)
-    slots.push_back({.dtype = graph.nodes[i].spec.dtype,
-                     .layout = Layout::contiguous(graph.nodes[i].spec.shape),
+  for (std::uint32_t i : node.inputs) {
+    const GraphNode& input = graph.nodes[i];
+    slots.push_back({.dtype = input.spec.dtype,
+                     .layout = Layout::contiguous(input.spec.shape),
+                     .is_weight = !input.op && graph.leaves[input.leaf].is_weight,
                      .value = i});
+  }
   return entry->supports({*node.op,
                           node.attrs,
                           slots,

@@ -1,10 +1,8 @@
 #include "optimize/join_adapters.h"
 
-#include <functional>
 #include <map>
 #include <numeric>
 #include <optional>
-#include <queue>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,11 +11,11 @@
 #include "ops/attributes.h"
 #include "ops/lora_parts.h"
 #include "optimize/has_kernel.h"
+#include "optimize/join_nodes.h"
 
 namespace wick {
 namespace {
 
-constexpr std::uint32_t none = ~std::uint32_t{0};
 /// Members of one step, at most: what they read is held until all of it is there.
 constexpr std::size_t most_members = 8;
 
@@ -27,25 +25,22 @@ bool is_gradient(const GraphNode& node) { return node.op && node.op->name == "lo
 class Joiner {
  public:
   Joiner(const Graph& graph, const PassContext& context)
-      : graph_(graph),
-        context_(context),
-        same_layers_(graph.nodes.size()),
-        set_of_(graph.nodes.size(), none) {
+      : graph_(graph), context_(context), same_layers_(graph.nodes.size()) {
     std::iota(same_layers_.begin(), same_layers_.end(), 0U);
   }
 
   Graph run() {
     find_layers();
-    std::map<std::string, std::vector<std::uint32_t>> alike;
+    std::map<std::string, JoinedNodes> alike;
     for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
       const std::optional<std::string> key = key_of(i);
       if (!key) continue;
-      std::vector<std::uint32_t>& members = alike[*key];
+      JoinedNodes& members = alike[*key];
       members.push_back(i);
       if (members.size() == most_members) join(std::exchange(members, {}));
     }
     for (auto& [key, members] : alike) join(std::move(members));
-    return sets_.empty() ? graph_ : rewritten().value_or(graph_);
+    return join_nodes(graph_, sets_, [&](const JoinedNodes& members) { return step_of(members); });
   }
 
  private:
@@ -83,14 +78,13 @@ class Joiner {
     return key;
   }
 
-  void join(std::vector<std::uint32_t> members) {
-    if (members.size() < 2 || !has_kernel(graph_, step_of(members), context_)) return;
-    for (std::uint32_t member : members) set_of_[member] = static_cast<std::uint32_t>(sets_.size());
-    sets_.push_back(std::move(members));
+  void join(JoinedNodes members) {
+    if (members.size() > 1 && has_kernel(graph_, step_of(members), context_))
+      sets_.push_back(std::move(members));
   }
 
   /// Inputs are positions in the old graph.
-  GraphNode step_of(const std::vector<std::uint32_t>& members) const {
+  GraphNode step_of(const JoinedNodes& members) const {
     GraphNode step = graph_.nodes[members.front()];
     step.op = is_projection(step) ? &lora_projections_op() : &lora_gradients_op();
     step.inputs = {};
@@ -104,54 +98,10 @@ class Joiner {
     return step;
   }
 
-  /// A node by its position, the members of a step by that of the first.
-  std::uint32_t unit_of(std::uint32_t i) const { return set_of_[i] == none ? i : sets_[set_of_[i]].front(); }
-
-  /// In the old order as far as steps do not wait for members; nothing where steps wait for each other.
-  std::optional<Graph> rewritten() const {
-    const std::size_t count = graph_.nodes.size();
-    std::vector<std::uint32_t> missing(count, 0);
-    std::vector<std::vector<std::uint32_t>> readers(count);
-    std::priority_queue<std::uint32_t, std::vector<std::uint32_t>, std::greater<>> ready;
-    for (std::uint32_t i = 0; i < count; ++i)
-      for (std::uint32_t input : graph_.nodes[i].inputs) {
-        ++missing[unit_of(i)];
-        readers[unit_of(input)].push_back(unit_of(i));
-      }
-    std::size_t left = 0;
-    for (std::uint32_t i = 0; i < count; ++i) {
-      if (unit_of(i) != i) continue;
-      ++left;
-      if (missing[i] == 0) ready.push(i);
-    }
-    Rewriter out(graph_);
-    for (; !ready.empty(); --left) {
-      const std::uint32_t i = ready.top();
-      ready.pop();
-      append(out, i);
-      for (std::uint32_t reader : readers[i])
-        if (--missing[reader] == 0) ready.push(reader);
-    }
-    if (left != 0) return std::nullopt;
-    return out.finish();
-  }
-
-  void append(Rewriter& out, std::uint32_t unit) const {
-    if (set_of_[unit] == none) return out.map(unit, out.append(out.mapped_copy(unit)));
-    const std::vector<std::uint32_t>& members = sets_[set_of_[unit]];
-    GraphNode step = step_of(members);
-    for (std::uint32_t& input : step.inputs) input = out[input];
-    const std::uint32_t position = out.append(std::move(step));
-    out.map(unit, position);
-    for (std::size_t m = 1; m < members.size(); ++m)
-      out.map(members[m], out.append(pick(position, m, graph_.nodes[members[m]])));
-  }
-
   const Graph& graph_;
   const PassContext& context_;
   std::vector<std::uint32_t> same_layers_;  // of each value, another one of the same layers, or itself
-  std::vector<std::vector<std::uint32_t>> sets_;
-  std::vector<std::uint32_t> set_of_;  // of each member
+  std::vector<JoinedNodes> sets_;
 };
 
 }  // namespace

@@ -22,6 +22,7 @@
 #include "optimize/fuse_residual_norms.h"
 #include "optimize/fuse_thin_linear.h"
 #include "optimize/join_adapters.h"
+#include "optimize/join_siblings.h"
 #include "optimize/lower.h"
 #include "optimize/merge_groups.h"
 #include "optimize/pass_selection.h"
@@ -59,6 +60,7 @@ constexpr std::array passes{
     Pass{.name = "fuse-reductions", .run = &fuse_reductions, .joins = true},
     Pass{.name = "merge-groups", .run = &merge_groups, .joins = true},
     Pass{.name = "batch-groups", .run = &batch_groups, .joins = true},
+    Pass{.name = "join-siblings", .run = &join_siblings, .joins = true},
     Pass{.name = "join-adapters", .run = &join_adapters, .joins = true},
     Pass{"schedule", &schedule},
 };

@@ -34,6 +34,12 @@ constexpr std::int64_t line = 64;  // bytes of a cache
 constexpr auto element = static_cast<std::int64_t>(sizeof(bfloat16));
 
 std::int64_t parts_of(std::int64_t count, std::int64_t most) { return (count + most - 1) / most; }
+/// For a product of so many whole tiles.
+std::int64_t threads_for(std::int64_t m, std::int64_t panels, std::int64_t k) {
+  const double flops = 2.0 * static_cast<double>(m * k) * static_cast<double>(panels * amx_step);
+  return static_cast<std::int64_t>(
+      std::clamp(flops / flops_a_thread, 1.0, static_cast<double>(omp_get_max_threads())));
+}
 /// The size of equal parts of whole tiles, each at most `most`.
 std::int64_t even_part(std::int64_t count, std::int64_t most) {
   return amx_padded(parts_of(count, parts_of(count, most)));
@@ -70,11 +76,8 @@ AmxMatmul::AmxMatmul(const MatmulProblem& problem, const ProductOptions& options
       chunk_(even_part(k_, most_chunk)),
       group_(most_group / chunk_ * chunk_),
       block_(even_part(m_, std::min(most_rows, most_of_a / std::min(k_, group_)))),
-      reads_a_in_place_(m_ == problem.m && k_ == problem.k && problem.a.row * element % aliasing_bytes != 0) {
-  const double flops = 2.0 * static_cast<double>(m_ * k_) * static_cast<double>(panels_ * amx_step);
-  const double most = static_cast<double>(omp_get_max_threads());
-  threads_ = static_cast<std::int64_t>(std::clamp(flops / flops_a_thread, 1.0, most));
-}
+      reads_a_in_place_(m_ == problem.m && k_ == problem.k && problem.a.row * element % aliasing_bytes != 0),
+      threads_(threads_for(m_, panels_, k_)) {}
 
 std::int64_t AmxMatmul::sum_floats() const {
   const std::int64_t panels = k_ > group_ ? std::min(panels_, most_panels) : 1;
@@ -242,6 +245,64 @@ void AmxMatmul::pack(const void* b, void* packed) const {
       for (std::int64_t first = 0; first < k_; first += chunk_)
         pack_chunk(static_cast<const bfloat16*>(b), panel, first,
                    static_cast<bfloat16*>(packed) + packed_at(panel, first));
+  });
+}
+
+std::unique_ptr<const AmxSiblings> AmxSiblings::make(std::span<const MatrixProduct* const> products) {
+  std::vector<const AmxMatmul*> all;
+  for (const MatrixProduct* product : products) {
+    const auto* one = dynamic_cast<const AmxMatmul*>(product);
+    if (!one) return nullptr;
+    all.push_back(one);
+  }
+  return std::unique_ptr<const AmxSiblings>(new AmxSiblings(std::move(all)));
+}
+
+AmxSiblings::AmxSiblings(std::vector<const AmxMatmul*> products) : products_(std::move(products)) {
+  for (const AmxMatmul* product : products_) {
+    panels_ += product->panels_;
+    sum_floats_ = std::max(sum_floats_, product->sum_floats());
+    thread_floats_ = std::max(thread_floats_, product->thread_floats());
+  }
+  threads_ = std::min(threads_for(products_[0]->m_, panels_, products_[0]->k_), panels_);
+}
+
+std::size_t AmxSiblings::scratch_bytes() const noexcept {
+  return static_cast<std::size_t>(products_[0]->copied_floats() + threads_ * thread_floats_) * sizeof(float);
+}
+
+void AmxSiblings::run(const void* a, std::span<const Operands> operands, void* scratch) const {
+  auto* floats = static_cast<float*>(scratch);
+  const AmxMatmul& first = *products_[0];
+  const auto* rows = static_cast<const bfloat16*>(a);
+  if (!first.reads_a_in_place_) {
+    auto* copy = reinterpret_cast<bfloat16*>(floats);
+    first.copy_a(rows, copy);
+    rows = copy;
+  }
+  floats += first.copied_floats();
+  parallel_for(threads_, 1, [&](std::int64_t begin, std::int64_t end) {
+    const AmxTiles tiles;
+    for (std::int64_t thread = begin; thread < end; ++thread) {
+      const AmxMatmul::Range own{panels_ * thread / threads_, panels_ * (thread + 1) / threads_};
+      std::int64_t at = 0;  // the first panel of a product among those of all
+      for (std::size_t i = 0; i < products_.size(); ++i) {
+        const AmxMatmul& product = *products_[i];
+        const AmxMatmul::Range panels{std::max(own.begin - at, std::int64_t{0}),
+                                      std::min(own.end - at, product.panels_)};
+        at += product.panels_;
+        if (panels.begin >= panels.end) continue;
+        AmxMatmul::Call call{};
+        call.tiles = &tiles;
+        call.a = rows;
+        call.b = static_cast<const bfloat16*>(operands[i].b);
+        call.bias = operands[i].bias;
+        call.c = operands[i].c;
+        call.sums = floats + thread * thread_floats_;
+        call.panel = reinterpret_cast<bfloat16*>(call.sums + sum_floats_);
+        product.run_block(call, panels, {0, product.m_});
+      }
+    }
   });
 }
 

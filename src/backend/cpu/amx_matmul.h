@@ -1,5 +1,8 @@
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "backend/cpu/amx.h"
 #include "backend/cpu/amx_panels.h"
 #include "backend/cpu/elementwise_tiles.h"
@@ -25,6 +28,8 @@ class AmxMatmul final : public MatrixProduct {
   void pack(const void* b, void* packed) const override;
 
  private:
+  friend class AmxSiblings;
+
   struct Range {
     std::int64_t begin;
     std::int64_t end;
@@ -80,6 +85,32 @@ class AmxMatmul final : public MatrixProduct {
   std::int64_t block_;  // of rows
   bool reads_a_in_place_;
   std::int64_t threads_;
+};
+
+/// Products of one a in one parallel region: a is copied once for all, if at all, and threads share the
+/// panels of all. Sums are those of each product alone.
+class AmxSiblings {
+ public:
+  struct Operands {
+    const void* b;
+    const float* bias;  ///< null without one
+    void* c;
+  };
+  /// Of products that outlive it, of as many rows of a each; nothing where one is computed otherwise.
+  static std::unique_ptr<const AmxSiblings> make(std::span<const MatrixProduct* const> products);
+
+  std::size_t scratch_bytes() const noexcept;
+  /// `operands` in the order of the products.
+  void run(const void* a, std::span<const Operands> operands, void* scratch) const;
+
+ private:
+  explicit AmxSiblings(std::vector<const AmxMatmul*> products);
+
+  std::vector<const AmxMatmul*> products_;
+  std::int64_t panels_ = 0;  // of all
+  std::int64_t threads_;
+  std::int64_t sum_floats_ = 0;
+  std::int64_t thread_floats_ = 0;
 };
 
 }  // namespace wick

@@ -19,7 +19,8 @@ Entries reduction_group();
 Entries sum_of_squares();
 Entries argreduce();
 Entries cumsum();
-Entries matmul();       // and linear, linear_epilogue
+Entries matmul();  // and linear, linear_epilogue
+Entries linears();
 Entries thin_linear();  // one row
 Entries lora();         // lora_update, low_rank
 Entries lora_projection();

@@ -22,6 +22,7 @@ class CpuBackend final : public Backend {
                               &argreduce,
                               &cumsum,
                               &matmul,
+                              &linears,
                               &cpu_kernels::thin_linear,
                               &lora,
                               &lora_projection,
