@@ -44,6 +44,7 @@ Picture picture_of_steps(const Explanation& explanation) {
     box.title = fmt::format("{} {}", s, step.op);
     box.lines = {spec_text(step.dtype, step.shape),
                  fmt::format("{}, {}", flops_text(step.flops), bytes_text(step.bytes))};
+    box.hint = step.origin.part;
     box.gradient = step.origin.gradient;
     box.share = step.floor_seconds / total;
     box_of[s] = static_cast<std::int64_t>(picture.boxes.size());

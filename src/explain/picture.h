@@ -12,6 +12,7 @@ namespace wick {
 struct Box {
   std::string title;
   std::vector<std::string> lines;
+  std::string hint;  ///< more, for who points at it
   std::string name;  ///< that a gradient shares with what it is the gradient of
   bool gradient = false;
   double share = 0;                   ///< of the least time of the whole plan

@@ -44,7 +44,8 @@ std::string box_text(const Box& box) {
   std::string text = fmt::format(
       "<g><title>{}</title><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"6\" "
       "class=\"{}\"/>",
-      escaped(box.title), box.x, box.y, box.width, box.height, box.gradient ? "box gradient" : "box");
+      escaped(box.hint.empty() ? box.title : box.title + "\n" + box.hint), box.x, box.y, box.width,
+      box.height, box.gradient ? "box gradient" : "box");
   // The bar at the bottom is the share of the least time.
   text += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"3\" class=\"share\"/>",
                       box.x + 6, box.y + box.height - 5, (box.width - 12) * std::min(box.share, 1.0));
