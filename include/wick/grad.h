@@ -14,6 +14,9 @@ namespace wick {
 /// that the loss does not depend on gets zeros. Nothing is computed until the gradients are evaluated, best
 /// together with the loss. Throws ShapeError when `loss` is not a scalar of a floating dtype, ArgumentError
 /// when a parameter is not floating or an op on the way has no gradient.
+///
+/// Plain ops that mean a composite (docs/lazy-evaluation.md lists those that `recognize` finds) contribute
+/// the composite's product, unless a parameter, or a value that was evaluated already, lies between them.
 std::vector<Tensor> grad(const Tensor& loss, std::span<const Tensor> params,
                          SourceLocation where = SourceLocation::current());
 std::vector<Tensor> grad(const Tensor& loss, const std::vector<Tensor>& params,

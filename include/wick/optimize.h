@@ -20,8 +20,8 @@ std::vector<PassInfo> optimizer_passes();
 
 /// While one lives, evaluations that this thread starts leave the named passes out, beside those that the
 /// environment variable WICK_PASSES ("-name,-name", read once) leaves out. Scopes nest and add up. Plans made
-/// with different passes are kept apart. Throws ArgumentError, listing the names, for one that does not exist
-/// or is required.
+/// with different passes are kept apart. `grad` leaves out what it would recognize, too. Throws
+/// ArgumentError, listing the names, for one that does not exist or is required.
 class DisablePassesScope {
  public:
   explicit DisablePassesScope(std::span<const std::string_view> names);

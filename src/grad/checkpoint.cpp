@@ -76,7 +76,7 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
   std::vector<Tensor> wanted;
   for (std::size_t i = 0; i < sources.size(); ++i)
     if (args.needed[i + 1]) wanted.push_back(sources[i]);
-  const std::vector<Tensor> found = pull_back(again, args.grad, wanted, true);
+  const std::vector<Tensor> found = pull_back({again, wanted, {.stop_at_targets = true}}, args.grad);
   std::vector<Tensor> gradients(args.inputs.size());
   for (std::size_t i = 0, w = 0; i < sources.size(); ++i)
     if (args.needed[i + 1]) gradients[i + 1] = found[w++];

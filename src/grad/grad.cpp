@@ -2,38 +2,39 @@
 
 #include <fmt/format.h>
 
-#include "core/pointer_map.h"
 #include "core/trace.h"
 #include "grad/pull_back.h"
 #include "graph/record.h"
 #include "graph/scope_names.h"
-#include "graph/walk.h"
 #include "wick/error.h"
 #include "wick/ops.h"
 
 namespace wick {
 namespace {
 
-std::vector<Tensor> input_gradients(const Node& node, Inputs inputs, const Tensor& output,
+/// Position i's own gradients, one an input.
+std::vector<Tensor> input_gradients(const History& history, std::size_t i, Inputs inputs,
                                     const Tensor& cotangent, std::span<const bool> needed) {
-  const Op& op = *node.op();
-  const LocationScope scope(gradient_of(node.where()));
-  if (op.vjp) return op.vjp({inputs, output, cotangent, node.attrs(), needed});
+  const Op& op = *history.op(i);
+  const SourceLocation where = history.where(i);
+  const LocationScope scope(gradient_of(where));
+  if (op.vjp) return op.vjp({inputs, history.value(i), cotangent, history.attrs(i), needed});
   if (!op.decompose)
-    throw ArgumentError(fmt::format("grad: op {} has no gradient (recorded at {}:{})", op.name,
-                                    node.where().file, node.where().line));
+    throw ArgumentError(
+        fmt::format("grad: op {} has no gradient (recorded at {}:{})", op.name, where.file, where.line));
   std::vector<Tensor> wanted;
-  for (std::size_t i = 0; i < inputs.size(); ++i)
-    if (needed[i]) wanted.push_back(inputs[i]);
-  const Tensor meaning = op.decompose(inputs, node.attrs());
-  std::vector<Tensor> found = pull_back(meaning, cotangent, wanted, true);
+  for (std::size_t k = 0; k < inputs.size(); ++k)
+    if (needed[k]) wanted.push_back(inputs[k]);
+  const Tensor meaning = op.decompose(inputs, history.attrs(i));
+  std::vector<Tensor> found =
+      pull_back({meaning, wanted, {.stop_at_targets = true, .recognize = false}}, cotangent);
   // An input that appears twice got its whole gradient at each place: keep the first.
   std::vector<Tensor> gradients(inputs.size());
-  for (std::size_t i = 0, w = 0; i < inputs.size(); ++i) {
-    if (!needed[i]) continue;
+  for (std::size_t k = 0, w = 0; k < inputs.size(); ++k) {
+    if (!needed[k]) continue;
     bool seen = false;
-    for (std::size_t j = 0; j < i; ++j) seen = seen || inputs[j].node() == inputs[i].node();
-    if (!seen) gradients[i] = found[w];
+    for (std::size_t j = 0; j < k; ++j) seen = seen || inputs[j].node() == inputs[k].node();
+    if (!seen) gradients[k] = found[w];
     ++w;
   }
   return gradients;
@@ -41,62 +42,50 @@ std::vector<Tensor> input_gradients(const Node& node, Inputs inputs, const Tenso
 
 }  // namespace
 
-std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std::span<const Tensor> targets,
-                              bool stop_at_targets) {
-  const Walk graph =
-      walk(std::span(&output, 1), WalkThrough::everything, stop_at_targets ? targets : Inputs{});
-  const std::size_t count = graph.order.size();
-
-  constexpr std::uint32_t unreached = PointerMap::absent - 1;
-  PointerMap target_position;
-  for (const Tensor& t : targets) target_position.set(t.node(), unreached);
+std::vector<Tensor> pull_back(const History& history, const Tensor& cotangent) {
+  const std::size_t count = history.size();
   std::vector<char> is_target(count, 0);
+  for (std::uint32_t target : history.targets())
+    if (target != History::absent) is_target[target] = 1;
   std::vector<char> reaches(count, 0);
   for (std::size_t i = 0; i < count; ++i) {
-    const Node* node = graph.order[i];
-    is_target[i] = target_position.find(node) != PointerMap::absent;
-    if (is_target[i]) target_position.set(node, static_cast<std::uint32_t>(i));
     bool below = false;
-    for (std::uint32_t e : graph.inputs(i)) below = below || reaches[e];
-    reaches[i] = static_cast<char>(is_target[i] || (below && node->op() && node->op()->differentiable));
+    for (std::uint32_t e : history.inputs(i)) below = below || reaches[e];
+    reaches[i] = static_cast<char>(is_target[i] || (below && history.op(i) && history.op(i)->differentiable));
   }
 
   std::vector<Tensor> cotangents(count);
-  cotangents[graph.roots[0]] = cotangent;
+  cotangents[history.output()] = cotangent;
   for (std::size_t i = count; i-- > 0;) {
-    const auto edges = graph.inputs(i);
-    const Node* node = graph.order[i];
-    if (!cotangents[i].defined() || !reaches[i] || edges.empty() || !node->op()->differentiable) continue;
+    const auto edges = history.inputs(i);
+    if (!cotangents[i].defined() || !reaches[i] || edges.empty() || !history.op(i)->differentiable) continue;
     std::vector<Tensor> inputs;
     std::unique_ptr<bool[]> needed(new bool[edges.size()]);
     bool any = false;
     for (std::size_t k = 0; k < edges.size(); ++k) {
-      inputs.push_back(Node::handle(graph.order[edges[k]]));
+      inputs.push_back(history.value(edges[k]));
       needed[k] = reaches[edges[k]] && is_floating(inputs[k].dtype());
       any = any || needed[k];
     }
     if (!any) continue;
-    const Tensor self = Node::handle(node);
     const Tensor upstream = cotangents[i];
     if (!is_target[i]) cotangents[i] = Tensor{};
     const std::vector<Tensor> found =
-        input_gradients(*node, inputs, self, upstream, std::span<const bool>(needed.get(), edges.size()));
+        input_gradients(history, i, inputs, upstream, std::span<const bool>(needed.get(), edges.size()));
     for (std::size_t k = 0; k < edges.size(); ++k) {
       if (!needed[k] || !found[k].defined()) continue;
       if (!(found[k].shape() == inputs[k].shape()) || found[k].dtype() != inputs[k].dtype())
         throw InternalError(fmt::format("the gradient of {} for input {} is {}, but the input is {}",
-                                        node->op()->name, k, found[k].str(), inputs[k].str()));
+                                        history.op(i)->name, k, found[k].str(), inputs[k].str()));
       Tensor& sum = cotangents[edges[k]];
-      const SourceLocation where = gradient_of(node->where());
+      const SourceLocation where = gradient_of(history.where(i));
       sum = sum.defined() ? add({sum, where}, {found[k], where}) : found[k];
     }
   }
 
   std::vector<Tensor> results;
-  for (const Tensor& target : targets) {
-    const std::uint32_t position = target_position.find(target.node());
-    results.push_back(position == unreached ? Tensor{} : cotangents[position]);
-  }
+  for (std::uint32_t target : history.targets())
+    results.push_back(target == History::absent ? Tensor{} : cotangents[target]);
   return results;
 }
 
@@ -109,7 +98,7 @@ std::vector<Tensor> grad(const Tensor& loss, std::span<const Tensor> params, Sou
       throw ArgumentError(fmt::format("grad: a parameter of dtype {} has no gradient (called at {}:{})",
                                       name_of(p.dtype()), where.file, where.line));
   const trace::Span span("record", "grad", where);
-  std::vector<Tensor> gradients = pull_back(loss, ones(loss.shape(), loss.dtype(), where), params, false);
+  std::vector<Tensor> gradients = pull_back({loss, params, {}}, ones(loss.shape(), loss.dtype(), where));
   for (std::size_t i = 0; i < params.size(); ++i)
     if (!gradients[i].defined()) gradients[i] = zeros(params[i].shape(), params[i].dtype(), where);
   return gradients;

@@ -3,14 +3,12 @@
 #include <span>
 #include <vector>
 
-#include "wick/tensor.h"
+#include "grad/history.h"
 
 namespace wick {
 
-/// Records the gradients of sum(output * cotangent) with respect to `targets`; an empty tensor for one that
-/// `output` does not depend on. With `stop_at_targets`, a path that passes through one target does not go on
-/// to another.
-std::vector<Tensor> pull_back(const Tensor& output, const Tensor& cotangent, std::span<const Tensor> targets,
-                              bool stop_at_targets);
+/// Records the gradients of sum(output * cotangent) with respect to the targets of the output's history; an
+/// empty tensor for one that it does not depend on.
+std::vector<Tensor> pull_back(const History& history, const Tensor& cotangent);
 
 }  // namespace wick

@@ -34,10 +34,25 @@ Tensor decompose_wide(Inputs inputs, const Attrs&) {
   return cast_to(formula(widen(inputs[0])), inputs[0].dtype());
 }
 
+/// The gradient of an activation, as an op of its own: it is computed from x alone, whatever the forward
+/// computed on its way. Inputs are x and the gradient of the result.
 template <Tensor (*derivative)(const Tensor& x)>
-std::vector<Tensor> vjp_wide(const VjpArgs& args) {
-  const Tensor& x = args.inputs[0];
-  return {cast_to(widen(args.grad) * derivative(widen(x)), x.dtype())};
+Tensor decompose_gradient(Inputs inputs, const Attrs&) {
+  const Tensor& x = inputs[0];
+  return cast_to(widen(inputs[1]) * derivative(widen(x)), x.dtype());
+}
+
+template <Tensor (*derivative)(const Tensor& x)>
+constexpr Op gradient_op_of(std::string_view name) {
+  return {.name = name,
+          .infer = infer_floating,
+          .decompose = decompose_gradient<derivative>,
+          .elementwise = true};
+}
+
+template <const Op& gradient>
+std::vector<Tensor> vjp_by(const VjpArgs& args) {
+  return {record(gradient, {args.inputs[0], args.grad}, {}, {})};
 }
 
 constexpr Op relu_op{
@@ -56,11 +71,13 @@ Tensor silu_derivative(const Tensor& x) {
   return s * (x * (1 - s) + 1);
 }
 
+constexpr Op silu_gradient_op = gradient_op_of<silu_derivative>("silu_gradient");
+
 constexpr Op silu_op{
     .name = "silu",
     .infer = infer_floating,
     .decompose = decompose_wide<silu_formula>,
-    .vjp = vjp_wide<silu_derivative>,
+    .vjp = vjp_by<silu_gradient_op>,
     .elementwise = true,
 };
 
@@ -73,11 +90,13 @@ Tensor gelu_derivative(const Tensor& x) {
   return normal_cdf(x) + x * (exp(square(x) * -0.5) * density_at_0);
 }
 
+constexpr Op gelu_gradient_op = gradient_op_of<gelu_derivative>("gelu_gradient");
+
 constexpr Op gelu_op{
     .name = "gelu",
     .infer = infer_floating,
     .decompose = decompose_wide<gelu_formula>,
-    .vjp = vjp_wide<gelu_derivative>,
+    .vjp = vjp_by<gelu_gradient_op>,
     .elementwise = true,
 };
 
@@ -89,11 +108,13 @@ Tensor gelu_tanh_derivative(const Tensor& x) {
   return (t + 1 + x * (1 - square(t)) * slope) * 0.5;
 }
 
+constexpr Op gelu_tanh_gradient_op = gradient_op_of<gelu_tanh_derivative>("gelu_tanh_gradient");
+
 constexpr Op gelu_tanh_op{
     .name = "gelu_tanh",
     .infer = infer_floating,
     .decompose = decompose_wide<gelu_tanh_formula>,
-    .vjp = vjp_wide<gelu_tanh_derivative>,
+    .vjp = vjp_by<gelu_tanh_gradient_op>,
     .elementwise = true,
 };
 

@@ -62,9 +62,9 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
     gradients[0] = count > 1 ? record(gradient_op, {x, args.grad, args.inputs[1]}, args.attrs, {})
                              : record(gradient_op, {x, args.grad}, args.attrs, {});
   if (count > 1 && args.needed[1]) {
-    const Standardized parts(x, args.attrs);
-    const Tensor products = cast_to(args.grad, wide) * (parts.centered * parts.inverse);
-    gradients[1] = cast_to(sum_to(products, args.inputs[1].shape()), args.inputs[1].dtype());
+    const Tensor normalized = layer_norm(widen(x), {}, {}, args.attrs.as<NormAttrs>().eps);
+    gradients[1] = cast_to(sum_to(cast_to(args.grad, wide) * normalized, args.inputs[1].shape()),
+                           args.inputs[1].dtype());
   }
   if (count > 2 && args.needed[2])
     gradients[2] = cast_to(sum_to(cast_to(args.grad, wide), args.inputs[2].shape()), args.inputs[2].dtype());

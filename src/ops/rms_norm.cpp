@@ -51,9 +51,9 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
     gradients[0] = has_weight ? record(gradient_op, {x, args.grad, args.inputs[1]}, args.attrs, {})
                               : record(gradient_op, {x, args.grad}, args.attrs, {});
   if (has_weight && args.needed[1]) {
-    const Tensor wide = widen(x);
-    const Tensor normalized = wide * inverse_rms(wide, args.attrs);
-    gradients[1] = cast_to(sum_to(cast_to(args.grad, wide.dtype()) * normalized, args.inputs[1].shape()),
+    const Tensor normalized = rms_norm(widen(x), {}, args.attrs.as<NormAttrs>().eps);
+    const DType wide = normalized.dtype();
+    gradients[1] = cast_to(sum_to(cast_to(args.grad, wide) * normalized, args.inputs[1].shape()),
                            args.inputs[1].dtype());
   }
   return gradients;

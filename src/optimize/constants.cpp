@@ -15,6 +15,16 @@ std::uint64_t bytes_of(const Spec& spec) {
   return static_cast<std::uint64_t>(spec.shape.elements()) * size_of(spec.dtype);
 }
 
+/// Flags of the node and of what it depends on.
+std::vector<char> made_of(const Graph& graph, std::uint32_t node) {
+  std::vector<char> parts(graph.nodes.size(), 0);
+  parts[node] = 1;
+  for (std::size_t i = node + std::size_t{1}; i-- > 0;)
+    if (parts[i])
+      for (std::uint32_t input : graph.nodes[i].inputs) parts[input] = 1;
+  return parts;
+}
+
 Slot slot_of(const Spec& spec) { return {spec.dtype, Layout::contiguous(spec.shape)}; }
 
 template <typename T>
@@ -48,10 +58,17 @@ double element_of(DType dtype, const std::byte* data) {
 }
 
 ConstantValues::ConstantValues(const Graph& graph, std::uint64_t most_bytes)
+    : ConstantValues(graph, most_bytes, std::vector<char>(graph.nodes.size(), 1)) {}
+
+ConstantValues::ConstantValues(const Graph& graph, std::uint64_t most_bytes, std::uint32_t node)
+    : ConstantValues(graph, most_bytes, made_of(graph, node)) {}
+
+ConstantValues::ConstantValues(const Graph& graph, std::uint64_t most_bytes,
+                               const std::vector<char>& looked_at)
     : graph_(graph), backend_(backend_for(cpu)), known_(graph.nodes.size(), 0), values_(graph.nodes.size()) {
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const GraphNode& node = graph.nodes[i];
-    known_[i] = node.op && !node.group && bytes_of(node.spec) <= most_bytes &&
+    known_[i] = looked_at[i] && node.op && !node.group && bytes_of(node.spec) <= most_bytes &&
                 node.spec.shape.elements() > 0 &&
                 std::all_of(node.inputs.begin(), node.inputs.end(),
                             [&](std::uint32_t input) { return known_[input] != 0; }) &&

@@ -18,6 +18,8 @@ double element_of(DType dtype, const std::byte* data);
 class ConstantValues {
  public:
   ConstantValues(const Graph& graph, std::uint64_t most_bytes);
+  /// Looks only at what `node` is made of; all else counts as unknown.
+  ConstantValues(const Graph& graph, std::uint64_t most_bytes, std::uint32_t node);
 
   bool is_known(std::uint32_t node) const { return known_[node] != 0; }
   /// The elements of a known node, row-major; null when computing them fails, as with an index out of range,
@@ -25,6 +27,7 @@ class ConstantValues {
   const std::shared_ptr<Storage>& value(std::uint32_t node);
 
  private:
+  ConstantValues(const Graph& graph, std::uint64_t most_bytes, const std::vector<char>& looked_at);
   /// Of a node whose inputs have theirs.
   void compute(std::uint32_t node);
   bool has_kernel(const GraphNode& node) const;

@@ -53,11 +53,13 @@ Graph snapshot(const Walk& walk, const std::vector<char>& donated) {
     GraphNode& out = graph.nodes[i];
     out.spec = {node.shape(), node.dtype()};
     out.where = node.where();
+    out.recorded = static_cast<std::uint32_t>(i);
     if (walk.is_leaf(i)) {
       out.leaf = static_cast<std::uint32_t>(graph.leaves.size());
-      Layout layout = node.value()->layout;
+      const Value* value = node.value();
+      Layout layout = value ? value->layout : Layout::contiguous(node.shape());
       layout.offset = 0;
-      const bool is_weight = !donated[i] && node.value()->storage->is_weight();
+      const bool is_weight = value && value->storage && !donated[i] && value->storage->is_weight();
       graph.leaves.push_back(
           {node.dtype(), layout, donated[i] != 0, is_weight, !(node.device() == graph.device), nullptr});
     } else {

@@ -25,12 +25,15 @@ struct GraphLeaf {
 
 /// One op of a snapshot. Inputs are positions of earlier nodes.
 struct GraphNode {
+  static constexpr std::uint32_t unrecorded = ~std::uint32_t{0};
+
   const Op* op = nullptr;  ///< null for a leaf
   Attrs attrs;
   Spec spec;
   SmallVector<std::uint32_t, 3> inputs;
   std::shared_ptr<const ElementwiseGroup> group;  ///< of an elementwise_group node
   std::uint32_t leaf = 0;                         ///< index into Graph::leaves, for leaves
+  std::uint32_t recorded = unrecorded;            ///< position in the walk of a node with the same value
   SourceLocation where;
 };
 
@@ -51,7 +54,8 @@ struct Graph {
   bool is_row_major(std::uint32_t node) const;
 };
 
-/// `donated`, per position in the walk: leaves whose storage dies with this evaluation.
+/// `donated`, per position in the walk: leaves whose storage dies with this evaluation. A leaf without a
+/// value counts as one that lies row by row.
 Graph snapshot(const Walk& walk, const std::vector<char>& donated);
 
 /// A node for result number `result`, from 1, of the node at `position`; `like` has its dtype, shape and
@@ -69,8 +73,11 @@ class Rewriter {
   /// Appends a copy of old node `i`, with its inputs mapped.
   GraphNode mapped_copy(std::uint32_t i) const;
   std::uint32_t append(GraphNode node);
+  /// Says that the new node has the value of the old one.
   void map(std::uint32_t old_position, std::uint32_t new_position) {
     new_position_[old_position] = new_position;
+    std::uint32_t& recorded = result_.nodes[new_position].recorded;
+    if (recorded == GraphNode::unrecorded) recorded = old_.nodes[old_position].recorded;
   }
   std::uint32_t operator[](std::uint32_t old_position) const { return new_position_[old_position]; }
   Graph& result() noexcept { return result_; }

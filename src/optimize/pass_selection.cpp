@@ -61,8 +61,10 @@ std::uint64_t disabled_passes() {
 }
 
 bool is_disabled(std::uint64_t disabled, std::size_t index) {
-  return (disabled & bit_of(pipeline()[index].name)) != 0;
+  return is_disabled(disabled, pipeline()[index].name);
 }
+
+bool is_disabled(std::uint64_t disabled, std::string_view name) { return (disabled & bit_of(name)) != 0; }
 
 std::vector<PassInfo> optimizer_passes() {
   std::vector<PassInfo> list;

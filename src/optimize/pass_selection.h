@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace wick {
 
@@ -11,5 +12,7 @@ std::uint64_t disabled_passes();
 
 /// Whether `disabled` contains the pass at position `index` of the pipeline.
 bool is_disabled(std::uint64_t disabled, std::size_t index);
+/// The same of the pass of this name.
+bool is_disabled(std::uint64_t disabled, std::string_view name);
 
 }  // namespace wick

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -75,6 +76,25 @@ void print_changes(const Pass& pass, const Graph& before, const Graph& after, do
                after.nodes.size(), milliseconds, text);
 }
 
+/// Runs the first passes of the pipeline, without the disabled ones.
+Graph run_first(std::size_t count, Graph graph, const PassContext& context, const PassObserver& observer) {
+  static const bool verify_each = std::getenv("WICK_VERIFY") != nullptr;
+  static const bool print_each = std::getenv("WICK_PASSES_PRINT") != nullptr;
+  const std::uint64_t disabled = disabled_passes();
+  const std::unique_ptr<DeviceScope> device = context.backend.use_device();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (is_disabled(disabled, i)) continue;
+    const auto start = std::chrono::steady_clock::now();
+    Graph next = passes[i].run(graph, context);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    if (observer) observer(passes[i], graph, next, took.count());
+    if (print_each) print_changes(passes[i], graph, next, took.count());
+    graph = std::move(next);
+    if (verify_each) verify(graph, passes[i].name);
+  }
+  return graph;
+}
+
 }  // namespace
 
 DecomposeScope::DecomposeScope() : previous_(decompose_all) { decompose_all = true; }
@@ -91,24 +111,17 @@ std::vector<std::string_view> joining_passes() {
 }
 
 Graph optimize(Graph graph, const PassContext& context, const PassObserver& observer) {
-  static const bool verify_each = std::getenv("WICK_VERIFY") != nullptr;
-  static const bool print_each = std::getenv("WICK_PASSES_PRINT") != nullptr;
-  const std::uint64_t disabled = disabled_passes();
-  const std::unique_ptr<DeviceScope> device = context.backend.use_device();
-  for (std::size_t i = 0; i < passes.size(); ++i) {
-    if (is_disabled(disabled, i)) continue;
-    const auto start = std::chrono::steady_clock::now();
-    Graph next = passes[i].run(graph, context);
-    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-    if (observer) observer(passes[i], graph, next, took.count());
-    if (print_each) print_changes(passes[i], graph, next, took.count());
-    graph = std::move(next);
-    if (verify_each) verify(graph, passes[i].name);
-  }
+  graph = run_first(passes.size(), std::move(graph), context, observer);
 #ifndef NDEBUG
   verify(graph, "the last pass");
 #endif
   return graph;
+}
+
+Graph optimize_until_recognized(Graph graph, const PassContext& context) {
+  const auto* last =
+      std::find_if(passes.begin(), passes.end(), [](const Pass& pass) { return pass.run == &recognize; });
+  return run_first(static_cast<std::size_t>(last - passes.begin()) + 1, std::move(graph), context, {});
 }
 
 }  // namespace wick

@@ -22,4 +22,7 @@ using PassObserver =
 /// writes what each pass changed to standard error.
 Graph optimize(Graph graph, const PassContext& context, const PassObserver& observer = {});
 
+/// Runs the pipeline until `recognize` has found composites, and not what follows.
+Graph optimize_until_recognized(Graph graph, const PassContext& context);
+
 }  // namespace wick

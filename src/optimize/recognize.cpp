@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "optimize/common_subexpressions.h"
 #include "optimize/dead_nodes.h"
 #include "optimize/recognize_patterns.h"
+#include "optimize/simplify.h"
 
 namespace wick {
 namespace {
@@ -46,9 +48,9 @@ bool occurs(const Graph& graph, std::string_view op) {
                      [&](const GraphNode& node) { return node.op && node.op->name == op; });
 }
 
-/// The graph with every match of one pattern replaced.
-Graph replace_all(Graph graph, const Rule& rule, const PassContext& context) {
-  if (!occurs(graph, rule.pattern.body().name)) return graph;
+/// Replaces every match of one pattern; false when there is none.
+bool replace_all(Graph& graph, const Rule& rule, const PassContext& context) {
+  if (!occurs(graph, rule.pattern.body().name)) return false;
   const std::vector<std::uint32_t> uses = count_uses(graph);
   Rewriter out(graph);
   bool changed = false;
@@ -63,16 +65,20 @@ Graph replace_all(Graph graph, const Rule& rule, const PassContext& context) {
       out.map(i, out.append(out.mapped_copy(i)));
     }
   }
-  if (!changed) return graph;
-  return eliminate_dead_nodes(out.finish(), context);
+  if (changed) graph = eliminate_dead_nodes(out.finish(), context);
+  return changed;
 }
 
 }  // namespace
 
 Graph recognize(const Graph& graph, const PassContext& context) {
   Graph current = eliminate_dead_nodes(graph, context);
-  for (const Rule& rule : patterns()) current = replace_all(std::move(current), rule, context);
-  return current;
+  bool changed = false;
+  for (const Rule& rule : patterns()) changed = replace_all(current, rule, context) || changed;
+  if (!changed) return current;
+  // What replacements recorded takes the form that all else has, so that a gradient's part of a composite,
+  // which was recorded earlier, has the same operands as the composite.
+  return eliminate_common_subexpressions(simplify(current, context), context);
 }
 
 }  // namespace wick

@@ -1,54 +1,11 @@
 #include "runtime/plan_cache.h"
 
-#include <algorithm>
-#include <cstring>
-
+#include "graph/structure_key.h"
 #include "optimize/decompose_scope.h"
 #include "optimize/pass_selection.h"
 
 namespace wick {
 namespace {
-
-/// Appends values' bytes; grows the text by whole nodes, not by values.
-class KeyWriter {
- public:
-  explicit KeyWriter(std::string& key) : key_(key), used_(key.size()) {}
-  /// Makes room for `bytes` more.
-  void reserve(std::size_t bytes) {
-    if (used_ + bytes > key_.size()) key_.resize(std::max(used_ + bytes, key_.size() * 2));
-  }
-  template <typename T>
-  void put(const T& value) {
-    put(&value, sizeof(T));
-  }
-  void put(Device device) {
-    put(device.kind);
-    put(device.index);
-  }
-  void put(const void* bytes, std::size_t count) {
-    if (count == 0) return;  // there may be no address then
-    std::memcpy(key_.data() + used_, bytes, count);
-    used_ += count;
-  }
-  void finish() { key_.resize(used_); }
-
- private:
-  std::string& key_;
-  std::size_t used_;
-};
-
-void put_leaf(KeyWriter& key, const Node& node, char donated) {
-  key.put(node.device());
-  const Layout& layout = node.value()->layout;
-  key.put(static_cast<const Op*>(nullptr));
-  key.put(node.dtype());
-  key.put(donated);
-  key.put(node.value()->storage->is_weight());
-  key.put(layout.shape.rank());
-  const std::size_t bytes = sizeof(std::int64_t) * static_cast<std::size_t>(layout.shape.rank());
-  key.put(layout.shape.dims().data(), bytes);
-  key.put(layout.strides.data(), bytes);
-}
 
 void put_line(KeyWriter& key, const SourceLocation& where) {
   key.put(where.file);
@@ -104,11 +61,10 @@ void PlanCache::release_kept_memory(Device device) const {
 }
 
 std::string plan_key(const Walk& walk, const std::vector<char>& donated, PlanKey kind) {
-  constexpr std::size_t fixed = 64;                                  // settings, or the fixed part of a node
-  constexpr std::size_t leaf = 2 * sizeof(std::int64_t) * max_rank;  // layout of a leaf
+  constexpr std::size_t settings = 64;
   std::string text;
   KeyWriter key(text);
-  key.reserve(fixed + walk.order.size() * 32);
+  key.reserve(settings + walk.order.size() * 32);
   key.put(threads());
   key.put(kind);
   key.put(DecomposeScope::active());
@@ -116,20 +72,14 @@ std::string plan_key(const Walk& walk, const std::vector<char>& donated, PlanKey
   key.put(PackedCopies::limit());
   if (!walk.roots.empty()) key.put(walk.order[walk.roots[0]]->device());
   for (std::size_t i = 0; i < walk.order.size(); ++i) {
+    put_structure(key, walk, i);
     const Node& node = *walk.order[i];
     if (walk.is_leaf(i)) {
-      key.reserve(fixed + leaf);
-      put_leaf(key, node, donated[i]);
-      continue;
+      key.put(donated[i]);
+      key.put(node.value()->storage->is_weight());
+    } else if (kind == PlanKey::structure_and_lines) {
+      put_line(key, node.where());
     }
-    const auto attrs = node.attrs().bytes();
-    const auto inputs = walk.inputs(i);
-    key.reserve(fixed + attrs.size() + inputs.size_bytes());
-    key.put(node.op());
-    key.put(attrs.data(), attrs.size());
-    if (kind == PlanKey::structure_and_lines) put_line(key, node.where());
-    key.put(static_cast<std::uint32_t>(inputs.size()));
-    key.put(inputs.data(), inputs.size_bytes());
   }
   key.reserve(walk.roots.size() * sizeof(std::uint32_t));
   key.put(walk.roots.data(), walk.roots.size() * sizeof(std::uint32_t));

@@ -122,7 +122,7 @@ const Case recognized_cases[] = {
     {"sigmoid", "sigmoid", [] { return 1 / (1 + exp(-x32())); }},
     {"silu", "silu", [] { return x32() * sigmoid(x32()); }},
     {"silu_by_division", "silu", [] { return x32() / (1 + exp(-x32())); }},
-    {"silu_in_swiglu", "silu",
+    {"swiglu", "swiglu",
      [] {
        return x32() / (1 + exp(-x32())) * normal({6, 10}, DType::f32, 9);
      }},
@@ -180,6 +180,13 @@ const Case recognized_cases[] = {
      [] {
        const Heads& h = heads();
        return matmul(softmax(matmul(h.q * 0.3, transpose(h.k))), h.v);
+     }},
+    {"attention_of_split_heads", "attention",
+     [] {
+       const auto split = [](const Tensor& x) { return permute(reshape(x, {2, 5, 3, 4}), {0, 2, 1, 3}); };
+       const Tensor q = normal({2, 5, 12}, DType::f32, 6);
+       const Tensor k = normal({2, 5, 12}, DType::f32, 7);
+       return matmul(softmax(matmul(split(q), transpose(split(k))) * 0.5), split(normal({2, 5, 12})));
      }},
     {"attention_causal", "attention",
      [] {
@@ -287,6 +294,7 @@ const Case unrecognized_cases[] = {
        const Tensor x = cast(x32(), DType::f64);
        return 0.5 * x * (1 + erf(x / std::sqrt(2.0)));
      }},
+    {"swiglu_of_a_row", "swiglu", [] { return silu(x32()) * row(1); }},
     {"linear_of_a_strided_weight", "linear",
      [] {
        return matmul(x32(), normal({10, 8}));
@@ -338,6 +346,15 @@ TEST(Recognize, ATargetOutOfRangeIsStillAnError) {
     const Tensor t = Tensor::from(std::vector<std::int64_t>(6, target), {6});
     EXPECT_THROW(loss_of(product(x32(), weight()), t).eval(), ArgumentError);
   }
+}
+
+TEST(Recognize, LogitsOf16BitFloatsAreNotRoundedOnTheWay) {
+  const Tensor x = reshape(x16(), {2, 3, 10});
+  const Tensor w = narrow(weight()).eval();
+  const Tensor loss = loss_of(wide(product(x, w)), reshape(targets(), {2, 3}));
+  EXPECT_EQ(test::count_op(recognized({loss}), "linear_cross_entropy_sum"), 1u);
+  const Tensor exact = loss_of(product(wide(x), wide(w)), reshape(targets(), {2, 3}));
+  EXPECT_NEAR(loss.item<float>(), exact.item<float>(), 1e-5);
 }
 
 TEST(Recognize, GradientsOfPlainOpsStayRight) {

@@ -3,6 +3,7 @@
 #include "optimize/patterns/reductions.h"
 #include "optimize/recognize_patterns.h"
 #include "wick/ops/elementwise.h"
+#include "wick/ops/nn.h"
 
 namespace wick {
 namespace {
@@ -24,6 +25,7 @@ bool fits_float(const Found& f) {
 
 std::vector<Rule> activation_patterns() {
   const Pattern x;
+  const Pattern up;
   const Pattern one = number(1);
   const Pattern grown = op("add", op("exp", op("neg", x)), one);  // 1 + exp(-x)
 
@@ -45,6 +47,11 @@ std::vector<Rule> activation_patterns() {
       {"sigmoid", op("div", one, grown), [=](const Found& f) { return sigmoid(f[x]); }},
       {"silu", op("mul", x, op("sigmoid", x)), [=](const Found& f) { return silu(f[x]); }},
       {"silu by division", op("div", x, grown), [=](const Found& f) { return silu(f[x]); }},
+      {"swiglu", op("mul", op("silu", x), up),
+       [=](const Found& f) {
+         const bool fits = f.node(up).spec == f.node(x).spec && f.root().spec == f.node(x).spec;
+         return fits ? swiglu(f[x], f[up]) : Tensor{};
+       }},
   };
   for (const Pattern& root : halved_products(x, by_cdf))
     rules.push_back({"gelu", root, [=](const Found& f) {

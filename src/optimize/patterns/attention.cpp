@@ -54,7 +54,7 @@ std::optional<Visible> visible(const Graph& graph, std::uint32_t node, const Sha
   if (shape.rank() < 2 || shape.elements() != shape.dim(-1) * shape.dim(-2) ||
       shape.dim(-1) != scores.dim(-1) || shape.dim(-2) != scores.dim(-2))
     return std::nullopt;
-  ConstantValues values(graph, most_mask_bytes);
+  ConstantValues values(graph, most_mask_bytes, node);
   const std::shared_ptr<Storage> data = values.is_known(node) ? values.value(node) : nullptr;
   if (!data) return std::nullopt;
   Visible mask{shape.dim(-2), shape.dim(-1), std::vector<char>(static_cast<std::size_t>(shape.elements()))};

@@ -21,7 +21,8 @@ struct Likelihoods {
   Pattern hidden;
   Pattern weight;
   Pattern indices;
-  Pattern logits = maybe_cast(maybe_reshaped(op("linear", hidden, weight)));
+  Pattern head = op("linear", hidden, weight);
+  Pattern logits = either(op("reshape", op("cast", head)), maybe_cast(maybe_reshaped(head)));
   Pattern log_p = op("log_softmax", logits);
   Pattern picked_log_p = op("take_along_axis", log_p, indices);
   Pattern negated = op("neg", picked_log_p);
