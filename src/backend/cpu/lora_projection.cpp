@@ -12,8 +12,9 @@ namespace {
 
 /// Fewer elements are split before another thread has woken up.
 constexpr std::int64_t split_a_thread = 131072;
-/// Sums over fewer products take longer to pack for than packing saves.
-constexpr std::int64_t fewest_packed = 256;
+/// Fewer rows, or sums over fewer products, take longer to pack for than packing saves.
+constexpr std::int64_t fewest_rows_packed = 128;
+constexpr std::int64_t shortest_packed = 256;
 
 /// One, inputs x and a of one dtype.
 class ProjectionKernel final : public Kernel {
@@ -47,7 +48,7 @@ class StackedProjections final : public Kernel {
         rows_(rows_of(request)),
         rank_(request.output.shape().dim(-1)),
         k_(request.inputs[0].shape().dim(-1)),
-        packed_(split_ && k_ >= fewest_packed),
+        packed_(split_ && rows_ >= fewest_rows_packed && k_ >= shortest_packed),
         element_(static_cast<std::int64_t>(size_of(request.output.dtype))) {
     const auto scale = static_cast<float>(request.attrs.as<LoraProjectionAttrs>().scale);
     product_ =
