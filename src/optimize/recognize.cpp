@@ -4,6 +4,7 @@
 
 #include "optimize/common_subexpressions.h"
 #include "optimize/dead_nodes.h"
+#include "optimize/pass_selection.h"
 #include "optimize/recognize_patterns.h"
 #include "optimize/simplify.h"
 
@@ -78,7 +79,11 @@ Graph recognize(const Graph& graph, const PassContext& context) {
   if (!changed) return current;
   // What replacements recorded takes the form that all else has, so that a gradient's part of a composite,
   // which was recorded earlier, has the same operands as the composite.
-  return eliminate_common_subexpressions(simplify(current, context), context);
+  const std::uint64_t disabled = disabled_passes();
+  if (!is_disabled(disabled, "simplify")) current = simplify(current, context);
+  if (!is_disabled(disabled, "common-subexpressions"))
+    current = eliminate_common_subexpressions(current, context);
+  return current;
 }
 
 }  // namespace wick

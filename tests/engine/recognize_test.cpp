@@ -341,6 +341,16 @@ TEST(Recognize, CausalOptionsAreThoseOfTheMask) {
             "scale=0.5, causal");
 }
 
+TEST(Recognize, DoesNotSimplifyWhereThatIsDisabled) {
+  const auto graph = [] {
+    return test::optimized({softmax_of(x32()), exp(reshape(reshape(x32(), {60}), {12, 5}))});
+  };
+  EXPECT_EQ(test::count_op(graph(), "reshape"), 1u);
+  const DisablePassesScope without({"simplify", "sink-reshapes"});
+  EXPECT_EQ(test::count_op(graph(), "softmax"), 1u);
+  EXPECT_EQ(test::count_op(graph(), "reshape"), 2u);
+}
+
 TEST(Recognize, ATargetOutOfRangeIsStillAnError) {
   for (std::int64_t target : {8, -9}) {
     const Tensor t = Tensor::from(std::vector<std::int64_t>(6, target), {6});
