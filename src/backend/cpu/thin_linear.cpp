@@ -110,8 +110,8 @@ class OneRowOfLayers final : public Kernel {
 
   /// gates = silu(gates) ups.
   void gate(float* gates, const float* ups, std::int64_t count) const {
-    silu_(gates, nullptr, nullptr, gates, static_cast<std::size_t>(count));
-    mul_(gates, ups, nullptr, gates, static_cast<std::size_t>(count));
+    silu_(gates, gates, gates, gates, static_cast<std::size_t>(count));
+    mul_(gates, ups, gates, gates, static_cast<std::size_t>(count));
   }
 
   ThinLinearAttrs attrs_;
