@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/cpu/float_convert.h"
+#include "backend/cpu/layer_products.h"
 #include "backend/cpu/matmul_dnnl.h"
 #include "backend/cpu/matmul_rows.h"
 #include "backend/cpu/matrix_product.h"
@@ -12,12 +13,6 @@
 
 namespace wick {
 namespace {
-
-std::int64_t padded(std::int64_t floats) { return (floats + 15) / 16 * 16; }
-
-std::int64_t rows_of(const KernelRequest& request) {
-  return request.output.shape().elements() / request.output.shape().dim(-1);
-}
 
 /// What linear_epilogue says, and what linear would.
 LinearEpilogueAttrs epilogue_of(const KernelRequest& request) {
@@ -29,10 +24,8 @@ LinearEpilogueAttrs epilogue_of(const KernelRequest& request) {
 }
 
 MatmulProblem whole_problem(const KernelRequest& request) {
-  const std::int64_t n = request.output.shape().dim(-1);
-  const std::int64_t k = request.inputs[0].shape().dim(-1);
-  const MatrixStrides weight = epilogue_of(request).transposed ? MatrixStrides{n, 1} : MatrixStrides{1, k};
-  return {.m = rows_of(request), .n = n, .k = k, .a = {k, 1}, .b = weight, .batch = {}};
+  return product_of(rows_of(request), request.output.shape().dim(-1), request.inputs[0].shape().dim(-1),
+                    epilogue_of(request).transposed != 0);
 }
 
 ProductOptions whole_options(const KernelRequest& request) {
@@ -59,16 +52,10 @@ class LinearKernel : public Kernel {
 
  protected:
   MatmulProblem problem(std::int64_t rows_of_weight) const {
-    MatmulProblem p;
-    p.m = m_;
-    p.n = rows_of_weight;
-    p.k = k_;
-    p.a = {k_, 1};
-    p.b = {1, k_};
-    return p;
+    return product_of(m_, rows_of_weight, k_, false);
   }
   std::optional<DType> product_bias() const { return bias_dtype_ ? std::optional(DType::f32) : std::nullopt; }
-  std::int64_t bias_floats() const { return bias_dtype_ ? padded(n_) : 0; }
+  std::int64_t bias_floats() const { return bias_dtype_ ? padded_floats(n_) : 0; }
   /// Null without bias.
   const float* wide_bias(const void* const* inputs, void* scratch) const {
     if (!bias_dtype_) return nullptr;
@@ -90,7 +77,7 @@ class OneRow final : public LinearKernel {
  public:
   using LinearKernel::LinearKernel;
   std::size_t scratch_bytes() const override {
-    return static_cast<std::size_t>(bias_floats() + padded(k_)) * sizeof(float);
+    return static_cast<std::size_t>(bias_floats() + padded_floats(k_)) * sizeof(float);
   }
   void run(const void* const* inputs, void* output, void* scratch) const override {
     const float* bias = wide_bias(inputs, scratch);
@@ -147,7 +134,7 @@ class WideningProduct final : public LinearKernel {
   }
   std::size_t scratch_bytes() const override {
     const std::size_t product = std::max(product_->scratch_bytes(), rest_ ? rest_->scratch_bytes() : 0);
-    return static_cast<std::size_t>(bias_floats() + padded(block_ * k_)) * sizeof(float) + product;
+    return static_cast<std::size_t>(bias_floats() + padded_floats(block_ * k_)) * sizeof(float) + product;
   }
   void run(const void* const* inputs, void* output, void* scratch) const override {
     const float* bias = wide_bias(inputs, scratch);
@@ -161,7 +148,7 @@ class WideningProduct final : public LinearKernel {
       });
       const MatrixProduct& product = rows == block_ ? *product_ : *rest_;
       product.run(inputs[0], wide, bias ? bias + first : nullptr, static_cast<float*>(output) + first,
-                  wide + padded(block_ * k_));
+                  wide + padded_floats(block_ * k_));
     }
   }
 

@@ -6,7 +6,7 @@
 #include "backend/cpu/amx_matmul.h"
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/lora_products.h"
+#include "backend/cpu/layer_products.h"
 #include "backend/cpu/weight_product.h"
 
 namespace wick {

@@ -2,7 +2,7 @@
 
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/lora_products.h"
+#include "backend/cpu/layer_products.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/weight_product.h"
 #include "ops/attributes.h"

@@ -106,18 +106,19 @@ class WideningKernel final : public Kernel {
   }
 
   std::size_t scratch_bytes() const override {
-    return static_cast<std::size_t>(padded(a_.elements) + padded(b_.elements) + padded(c_elements_)) *
+    return static_cast<std::size_t>(padded_floats(a_.elements) + padded_floats(b_.elements) +
+                                    padded_floats(c_elements_)) *
                sizeof(float) +
            product_->scratch_bytes();
   }
 
   void run(const void* const* inputs, void* output, void* scratch) const override {
     auto* a = static_cast<float*>(scratch);
-    float* b = a + padded(a_.elements);
-    float* c = b + padded(b_.elements);
+    float* b = a + padded_floats(a_.elements);
+    float* c = b + padded_floats(b_.elements);
     a_.widen(dtype_, inputs[0], a);
     b_.widen(dtype_, inputs[1], b);
-    product_->run(a, b, nullptr, c, c + padded(c_elements_));
+    product_->run(a, b, nullptr, c, c + padded_floats(c_elements_));
     parallel_rows(c_elements_ / problem_.n, problem_.n, [&](std::int64_t begin, std::int64_t end) {
       const auto at = begin * problem_.n;
       narrow_row(dtype_, c + at,
@@ -127,8 +128,6 @@ class WideningKernel final : public Kernel {
   }
 
  private:
-  static std::int64_t padded(std::int64_t count) { return (count + 15) / 16 * 16; }
-
   /// One operand and the order of its contiguous copy.
   struct Operand {
     Operand(std::int64_t rows, std::int64_t columns, MatrixStrides strides, int which,

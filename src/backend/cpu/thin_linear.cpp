@@ -12,8 +12,6 @@
 namespace wick {
 namespace {
 
-std::int64_t padded(std::int64_t floats) { return (floats + 15) / 16 * 16; }
-
 /// sums[i] += addend[i].
 void add_to(float* sums, DType dtype, const void* addend, std::int64_t count) {
   constexpr std::int64_t most = 64;
@@ -47,13 +45,13 @@ class OneRowOfLayers final : public Kernel {
   }
 
   std::size_t scratch_bytes() const override {
-    return static_cast<std::size_t>(2 * padded(depth_) + sums_) * sizeof(float);
+    return static_cast<std::size_t>(2 * padded_floats(depth_) + sums_) * sizeof(float);
   }
 
   void run(const void* const* inputs, void* output, void* scratch) const override {
     const ThinLinearInputs<const void* const> in(std::span(inputs, inputs_), attrs_);
     auto* row = static_cast<float*>(scratch);
-    float* sums = row + 2 * padded(depth_);
+    float* sums = row + 2 * padded_floats(depth_);
     const float* x = dtype_ == DType::f32 ? static_cast<const float*>(in.x) : row;
     if (dtype_ != DType::f32) widen_row(dtype_, in.x, row, depth_);
     if (in.norm) {
@@ -88,8 +86,8 @@ class OneRowOfLayers final : public Kernel {
   void normalize(const float* x, const void* weight, float* row) const {
     const auto* wide = static_cast<const float*>(weight);
     if (*norm_ != DType::f32) {
-      widen_row(*norm_, weight, row + padded(depth_), depth_);
-      wide = row + padded(depth_);
+      widen_row(*norm_, weight, row + padded_floats(depth_), depth_);
+      wide = row + padded_floats(depth_);
     }
     run_norm_rows({DType::f32, x, nullptr, nullptr, row, 1, depth_, wide, nullptr, attrs_.eps}, NormOf::rms);
   }

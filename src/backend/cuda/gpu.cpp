@@ -39,13 +39,8 @@ int capability_of(int device) {
 
 /// Whether this process has begun to use a GPU: choosing one begins it, and takes some of its memory.
 bool is_in_use(int device) {
-  static const auto state = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult result{};
-    (void)cudaGetDriverEntryPointByVersion("cuDevicePrimaryCtxGetState", &function, 7000, cudaEnableDefault,
-                                           &result);
-    return reinterpret_cast<PFN_cuDevicePrimaryCtxGetState_v7000>(function);
-  }();
+  static const auto state = reinterpret_cast<PFN_cuDevicePrimaryCtxGetState_v7000>(
+      driver_function("cuDevicePrimaryCtxGetState", 7000));
   unsigned int flags = 0;
   int active = 0;
   return !state || state(device, &flags, &active) != CUDA_SUCCESS || active != 0;
@@ -113,6 +108,14 @@ std::string gpu_name() {
     name = properties.name;
   }
   return name;
+}
+
+void* driver_function(const char* name, unsigned int version) {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult result{};
+  const cudaError_t status =
+      cudaGetDriverEntryPointByVersion(name, &function, version, cudaEnableDefault, &result);
+  return status == cudaSuccess && result == cudaDriverEntryPointSuccess ? function : nullptr;
 }
 
 std::vector<DeviceInfo> devices() {

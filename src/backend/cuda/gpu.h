@@ -31,5 +31,8 @@ int compute_capability();
 bool runs_code_for_90();
 int multiprocessors();
 std::string gpu_name();
+/// A function of the driver as of a CUDA version, 12000 for 12.0, or null where it has none: found without
+/// linking to the driver, because a process may run where there is none.
+void* driver_function(const char* name, unsigned int version);
 
 }  // namespace wick::cuda

@@ -4,24 +4,16 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
-#include "backend/cuda/check.h"
+#include "backend/cuda/gpu.h"
 #include "wick/error.h"
 
 namespace wick::cuda {
 namespace {
 
-/// The driver's function, without linking to the driver: a process may run where there is none.
 PFN_cuTensorMapEncodeTiled_v12000 encoder() {
-  static const auto found = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult result{};
-    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
-                                           &result),
-          "looking for the driver's tensor maps");
-    if (result != cudaDriverEntryPointSuccess)
-      throw DeviceError("this NVIDIA driver has no tensor maps; install a newer one");
-    return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
-  }();
+  static const auto found =
+      reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(driver_function("cuTensorMapEncodeTiled", 12000));
+  if (!found) throw DeviceError("this NVIDIA driver has no tensor maps; install a newer one");
   return found;
 }
 

@@ -1,4 +1,4 @@
-#include "backend/cpu/lora_products.h"
+#include "backend/cpu/layer_products.h"
 
 #include <algorithm>
 

@@ -6,7 +6,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/matrix_product.h"
 
-// What kernels of the parts of lora_linear share.
+// What kernels of linear layers and of their adapters share.
 namespace wick {
 
 inline std::int64_t padded(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
