@@ -133,6 +133,12 @@ struct LoraUpdateAttrs {
   std::int64_t transposed;
 };
 
+struct LoraUpdateSumAttrs {
+  std::int64_t transposed;
+  std::int64_t plain;  ///< a bit for each member that has no factors
+  bool is_plain(std::size_t member) const { return (plain >> member & 1) != 0; }
+};
+
 struct LoraGradientAttrs {
   std::int64_t transposed;  ///< a bit for each member of several
   bool is_transposed(std::size_t member) const { return (transposed >> member & 1) != 0; }

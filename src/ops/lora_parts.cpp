@@ -139,6 +139,22 @@ Tensor lora_gradient(const Tensor& x, const Tensor& t, bool transposed) {
   return record(gradient_op, {x, t}, LoraGradientAttrs{transposed}, SourceLocation{});
 }
 
+const Op& lora_update_sum_op() {
+  static constexpr Op op{.name = "lora_update_sum",
+                         .infer = [](InputSpecs in, const Attrs& attrs) -> Spec {
+                           const bool transposed = attrs.as<LoraUpdateSumAttrs>().transposed != 0;
+                           return {product_shape(in[0].shape, in[1].shape, transposed), in[0].dtype};
+                         },
+                         .flops =
+                             [](InputSpecs in, const Spec& output, const Attrs&) {
+                               double total = 0;  // x and t stand before what they are multiplied by
+                               for (std::size_t i = 0; i < in.size(); i += 2)
+                                 total += product_flops(in[i].shape, output.shape);
+                               return total;
+                             }};
+  return op;
+}
+
 const Op& lora_projections_op() {
   static constexpr Op op{.name = "lora_projections",
                          .infer = infer_projection,

@@ -17,6 +17,10 @@ Tensor lora_update(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 /// x^T t over all rows in t's dtype, [in, rank], or [rank, in] when `transposed`.
 Tensor lora_gradient(const Tensor& x, const Tensor& t, bool transposed);
 
+/// The sum of several updates without bias as one step, which a pass makes, rounded once. Inputs are x,
+/// weight, t and b of the members, one after the other; a member may be a product only, without t and b.
+const Op& lora_update_sum_op();
+
 /// Several projections, or gradients, as one step, which passes make: the inputs and the results are those of
 /// the members, one after the other. Projections have the same attributes, gradients a bit each.
 const Op& lora_projections_op();

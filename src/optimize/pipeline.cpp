@@ -34,6 +34,7 @@
 #include "optimize/simplify.h"
 #include "optimize/sink_reshapes.h"
 #include "optimize/sink_transposes.h"
+#include "optimize/sum_updates.h"
 #include "optimize/verify.h"
 
 namespace wick {
@@ -54,6 +55,7 @@ constexpr std::array passes{
     Pass{"sink-transposes", &sink_transposes},
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{.name = "append-to-cache", .run = &append_to_cache, .joins = true},
+    Pass{.name = "sum-updates", .run = &sum_updates, .joins = true},
     Pass{.name = "fuse-epilogues", .run = &fuse_epilogues, .joins = true},
     Pass{.name = "fuse-residual-norms", .run = &fuse_residual_norms, .joins = true},
     Pass{"sink-reshapes", &sink_reshapes},

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <list>
 #include <string>
 #include <vector>
 
@@ -13,14 +14,19 @@
 namespace wick::cuda {
 namespace {
 
+struct Member {
+  std::int64_t depth, rank;
+};
+
 struct Case {
-  std::int64_t rows, depth, columns, rank;
+  std::int64_t rows, columns;
   bool transposed, bias;
+  std::vector<Member> members;
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
-  *out << c.rows << " x " << c.depth << " x " << c.columns << ", rank " << c.rank
-       << (c.transposed ? ", transposed" : "") << (c.bias ? ", biased" : "");
+  *out << c.rows << " x " << c.columns << (c.transposed ? ", transposed" : "") << (c.bias ? ", biased" : "");
+  for (const Member& m : c.members) *out << ", depth " << m.depth << " of rank " << m.rank;
 }
 
 /// Numbers that bf16 holds exactly, between -1 and 1.
@@ -54,37 +60,47 @@ class LowRankProductTest : public testing::TestWithParam<Case> {};
 
 TEST_P(LowRankProductTest, IsTheSumOfBothProductsInEveryWay) {
   const Case& c = GetParam();
-  const auto x = numbers(c.rows * c.depth, 1);
-  const auto weight = numbers(c.columns * c.depth, 2);
-  const auto t = numbers(c.rows * c.rank, 3);
-  const auto b = numbers(c.columns * c.rank, 4);
-  const auto bias = numbers(c.columns, 5);
-  const auto at = [&](const std::vector<float>& matrix, std::int64_t column, std::int64_t k,
-                      std::int64_t depth) {
-    return static_cast<double>(
-        matrix[static_cast<std::size_t>(c.transposed ? k * c.columns + column : column * depth + k)]);
-  };
   if (!test::has_gpu()) GTEST_SKIP() << "there is no GPU";
-  const test::OnGpu<std::uint16_t> x_there(as_bf16(x));
-  const test::OnGpu<std::uint16_t> weight_there(as_bf16(weight));
-  const test::OnGpu<std::uint16_t> bias_there(as_bf16(bias));
-  const test::OnGpu<float> t_there(t);
-  const test::OnGpu<float> b_there(b);
-  const LowRankProduct base{x_there.data(), weight_there.data(), c.bias ? bias_there.data() : nullptr,
-                            t_there.data(), b_there.data(),      nullptr,
-                            c.rows,         c.columns,           c.depth,
-                            c.rank,         c.transposed};
+  LowRankProduct base{};
+  base.rows = c.rows;
+  base.columns = c.columns;
+  base.transposed = c.transposed;
   std::vector<double> expected(static_cast<std::size_t>(c.rows * c.columns));
-  for (std::int64_t row = 0; row < c.rows; ++row)
-    for (std::int64_t column = 0; column < c.columns; ++column) {
-      double sum = c.bias ? static_cast<double>(bias[static_cast<std::size_t>(column)]) : 0;
-      for (std::int64_t k = 0; k < c.depth; ++k)
-        sum += static_cast<double>(x[static_cast<std::size_t>(row * c.depth + k)]) *
-               at(weight, column, k, c.depth);
-      for (std::int64_t i = 0; i < c.rank; ++i)
-        sum += static_cast<double>(t[static_cast<std::size_t>(row * c.rank + i)]) * at(b, column, i, c.rank);
-      expected[static_cast<std::size_t>(row * c.columns + column)] = sum;
-    }
+  const auto add_product = [&](const std::vector<float>& left, const std::vector<float>& right,
+                               std::int64_t depth) {
+    for (std::int64_t row = 0; row < c.rows; ++row)
+      for (std::int64_t column = 0; column < c.columns; ++column)
+        for (std::int64_t k = 0; k < depth; ++k)
+          expected[static_cast<std::size_t>(row * c.columns + column)] +=
+              static_cast<double>(left[static_cast<std::size_t>(row * depth + k)]) *
+              static_cast<double>(right[static_cast<std::size_t>(c.transposed ? k * c.columns + column
+                                                                              : column * depth + k)]);
+  };
+  std::list<test::OnGpu<std::uint16_t>> matrices;
+  std::list<test::OnGpu<float>> factors;
+  std::uint32_t seed = 1;
+  for (const Member& m : c.members) {
+    LowRankProduct::Member& to = base.members[static_cast<std::size_t>(base.count++)];
+    const auto x = numbers(c.rows * m.depth, seed++);
+    const auto weight = numbers(c.columns * m.depth, seed++);
+    add_product(x, weight, m.depth);
+    to.x = matrices.emplace_back(as_bf16(x)).data();
+    to.weight = matrices.emplace_back(as_bf16(weight)).data();
+    to.depth = m.depth;
+    to.rank = m.rank;
+    if (m.rank == 0) continue;
+    const auto t = numbers(c.rows * m.rank, seed++);
+    const auto b = numbers(c.columns * m.rank, seed++);
+    add_product(t, b, m.rank);
+    to.t = factors.emplace_back(t).data();
+    to.b = factors.emplace_back(b).data();
+  }
+  if (c.bias) {
+    const auto bias = numbers(c.columns, seed);
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      expected[i] += static_cast<double>(bias[i % static_cast<std::size_t>(c.columns)]);
+    base.bias = matrices.emplace_back(as_bf16(bias)).data();
+  }
   LowRankProduct probe = base;
   const std::vector<std::uint16_t> poison(expected.size(), 0xffff);
   const test::OnGpu<std::uint16_t> first_out(poison);
@@ -110,13 +126,18 @@ TEST_P(LowRankProductTest, IsTheSumOfBothProductsInEveryWay) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, LowRankProductTest,
-    testing::Values(Case{1, 8, 8, 1, false, false}, Case{1, 8, 8, 1, true, false},
-                    Case{3, 8, 8, 3, false, true}, Case{70, 72, 40, 3, true, true},
-                    Case{64, 1024, 264, 8, false, false}, Case{300, 520, 264, 61, false, true},
-                    Case{300, 520, 264, 61, true, false}, Case{129, 64, 520, 16, false, true},
-                    Case{129, 64, 520, 16, true, true}, Case{257, 640, 232, 24, false, false},
-                    Case{257, 640, 232, 64, true, false}, Case{2100, 72, 1304, 16, false, true},
-                    Case{2100, 72, 1304, 32, true, false}, Case{5000, 136, 1032, 16, false, false}));
+    testing::Values(Case{1, 8, false, false, {{8, 1}}}, Case{1, 8, true, false, {{8, 1}}},
+                    Case{3, 8, false, true, {{8, 3}}}, Case{70, 40, true, true, {{72, 3}}},
+                    Case{64, 264, false, false, {{1024, 8}}}, Case{300, 264, false, true, {{520, 61}}},
+                    Case{300, 264, true, false, {{520, 61}}}, Case{129, 520, false, true, {{64, 16}}},
+                    Case{129, 520, true, true, {{64, 16}}}, Case{257, 232, false, false, {{640, 24}}},
+                    Case{257, 232, true, false, {{640, 64}}}, Case{2100, 1304, false, true, {{72, 16}}},
+                    Case{2100, 1304, true, false, {{72, 32}}}, Case{5000, 1032, false, false, {{136, 16}}},
+                    Case{70, 40, true, false, {{8, 3}, {136, 5}}},
+                    Case{257, 232, true, false, {{640, 16}, {72, 1}, {72, 17}}},
+                    Case{129, 520, false, true, {{64, 16}, {1024, 0}}},
+                    Case{300, 264, true, false, {{72, 8}, {520, 8}, {520, 0}}},
+                    Case{2100, 1304, true, false, {{200, 16}, {200, 16}, {200, 16}}}));
 
 }  // namespace
 }  // namespace wick::cuda

@@ -102,6 +102,45 @@ TEST(LoraParts, ProjectionsMatchFloat64) {
     }
 }
 
+/// Of a size that a GPU computes as one step.
+TEST(LoraParts, SumsOfUpdatesMatchFloat64) {
+  constexpr std::int64_t rows = 4100;
+  constexpr std::int64_t columns = 904;
+  constexpr std::int64_t rank = 3;
+  for (DType dtype : {DType::f32, DType::bf16})
+    for (std::size_t with_factors : {std::size_t{3}, std::size_t{2}}) {
+      Array expected{{rows, columns}, std::vector<double>(static_cast<std::size_t>(rows * columns), 0)};
+      std::uint64_t seed = 1;
+      const auto add_product = [&](std::int64_t depth, DType of_factors) {
+        const Array left = draw({rows, depth}, seed++, of_factors);
+        const Array right = draw({depth, columns}, seed++, of_factors);
+        for (std::int64_t row = 0; row < rows; ++row)
+          for (std::int64_t k = 0; k < depth; ++k)
+            for (std::int64_t column = 0; column < columns; ++column)
+              expected.values[static_cast<std::size_t>(row * columns + column)] +=
+                  left.values[static_cast<std::size_t>(row * depth + k)] *
+                  right.values[static_cast<std::size_t>(k * columns + column)];
+        return std::pair{make_tensor(left, of_factors), make_tensor(right, of_factors)};
+      };
+      Tensor sum;
+      std::size_t member = 0;
+      for (std::int64_t depth : {8, 40, 16}) {
+        const auto [x, weight] = add_product(depth, dtype);
+        Tensor y;
+        if (member++ < with_factors) {
+          const auto [t, b] = add_product(rank, DType::f32);
+          y = lora_update(x, weight, {}, t, b, true);
+        } else {
+          y = matmul(x, weight);
+        }
+        sum = sum.defined() ? sum + y : y;
+      }
+      // Terms of up to 5 are each rounded to bf16 where they are not one step, and factors once.
+      const Tolerance allowed = dtype == DType::f32 ? Tolerance{1.3e-6, 2e-5} : Tolerance{1.6e-2, 4e-2};
+      expect_close(sum, expected, allowed, std::string(name_of(dtype)));
+    }
+}
+
 /// Odd members are transposed, and read another x than even ones, whose rows do not lie one behind the other.
 TEST(LoraParts, GradientsMatchFloat64) {
   for (const Case& c : cases()) {

@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "backend/cuda/gpu.h"
 #include "backend/cuda/hopper/low_rank_product.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
@@ -81,80 +84,153 @@ bool supports_projection(const KernelRequest& request) {
          (members_of(request) == 1 || joins_lora_projections(rank_of(request.inputs[1])));
 }
 
-/// Inputs are x, weight, [bias,] t, b. Either one kernel computes all, or the output starts as t b^T + bias
-/// and the product is added to it; which, and how, is chosen by measurement.
+/// Where in the inputs of an update, or of a sum of updates, something is.
+struct UpdateMember {
+  std::size_t x;
+  std::size_t t;  ///< its b is behind it; 0: no factors
+  std::size_t weight() const { return x + 1; }
+};
+
+struct UpdateForm {
+  explicit UpdateForm(const KernelRequest& request) {
+    if (request.op.name == "lora_update") {
+      const auto options = request.attrs.as<LoraUpdateAttrs>();
+      transposed = options.transposed != 0;
+      if (options.has_bias != 0) bias = 2;
+      members.push_back({0, bias ? std::size_t{3} : std::size_t{2}});
+      return;
+    }
+    const auto options = request.attrs.as<LoraUpdateSumAttrs>();
+    transposed = options.transposed != 0;
+    for (std::size_t x = 0; x < request.inputs.size();) {
+      const bool plain = options.is_plain(members.size());
+      members.push_back({x, plain ? 0 : x + 2});
+      x += plain ? 2 : 4;
+    }
+  }
+  bool transposed = false;
+  std::optional<std::size_t> bias;
+  std::vector<UpdateMember> members;  ///< the first one has factors
+};
+
+/// All but the addresses.
+LowRankProduct low_rank_product_of(const KernelRequest& request, const UpdateForm& form) {
+  const Shape& y = request.output.shape();
+  LowRankProduct whole{};
+  whole.rows = rows_of(y);
+  whole.columns = y.dim(-1);
+  whole.transposed = form.transposed;
+  for (const UpdateMember& member : form.members) {
+    LowRankProduct::Member& to = whole.members[static_cast<std::size_t>(whole.count++)];
+    to.depth = request.inputs[member.x].shape().dim(-1);
+    if (member.t != 0) to.rank = request.inputs[member.t].shape().dim(-1);
+  }
+  return whole;
+}
+
+/// Either one kernel computes all, or the output starts as t b^T + bias of the first member, and products and
+/// the factors of others are added to it; which, and how, is chosen by measurement.
 class UpdateKernel final : public Kernel {
  public:
   explicit UpdateKernel(const KernelRequest& request)
-      : has_bias_(request.attrs.as<LoraUpdateAttrs>().has_bias != 0),
-        product_(problem_of(request), DType::bf16, std::nullopt, true) {
-    const Shape& y = request.output.shape();
-    whole_.rows = rows_of(y);
-    whole_.columns = y.dim(-1);
-    whole_.depth = request.inputs[0].shape().dim(-1);
-    whole_.rank = request.inputs[request.inputs.size() - 2].shape().dim(-1);
-    whole_.transposed = request.attrs.as<LoraUpdateAttrs>().transposed != 0;
-    if (has_bias_) bias_dtype_ = request.inputs[2].dtype;
-    name_ =
-        fmt::format("{} x {} x {} with an adapter of rank {}{}{}", whole_.rows, whole_.depth, whole_.columns,
-                    whole_.rank, whole_.transposed ? ", transposed" : "", has_bias_ ? ", biased" : "");
+      : form_(request), whole_(low_rank_product_of(request, form_)) {
+    for (const UpdateMember& member : form_.members)
+      products_.emplace_back(problem_of(request, member), DType::bf16, std::nullopt, true);
+    if (form_.bias) bias_dtype_ = request.inputs[*form_.bias].dtype;
+    name_ = fmt::format("{} x ", whole_.rows);
+    for (const LowRankProduct::Member& member : whole_.terms())
+      name_ += fmt::format("{} (rank {}) ", member.depth, member.rank);
+    name_ += fmt::format("x {} with an adapter{}{}", whole_.columns, form_.transposed ? ", transposed" : "",
+                         form_.bias ? ", biased" : "");
   }
-  std::size_t scratch_bytes() const override { return product_.scratch_bytes(); }
+  std::size_t scratch_bytes() const override {
+    std::size_t most = 0;
+    for (const Product& product : products_) most = std::max(most, product.scratch_bytes());
+    return most;
+  }
   void run(const void* const* inputs, void* output, void* scratch) const override {
-    const std::size_t t = has_bias_ ? 3 : 2;
     LowRankProduct whole = whole_;
-    whole.x = inputs[0];
-    whole.weight = inputs[1];
-    whole.bias = has_bias_ ? inputs[2] : nullptr;
-    whole.t = static_cast<const float*>(inputs[t]);
-    whole.b = static_cast<const float*>(inputs[t + 1]);
+    for (std::size_t m = 0; m < form_.members.size(); ++m) {
+      const UpdateMember& from = form_.members[m];
+      LowRankProduct::Member& to = whole.members[m];
+      to.x = inputs[from.x];
+      to.weight = inputs[from.weight()];
+      if (from.t == 0) continue;
+      to.t = static_cast<const float*>(inputs[from.t]);
+      to.b = static_cast<const float*>(inputs[from.t + 1]);
+    }
+    if (form_.bias) whole.bias = inputs[*form_.bias];
     whole.out = output;
     const cudaStream_t stream = current_launch().stream;
     const auto launch = [&](int way) {
       way == 0 ? run_apart(whole, scratch) : launch_low_rank_product(whole, way - 1, stream);
     };
-    product_.choose(whole.x, whole.weight, output, scratch);
-    const bool one_kernel = !has_bias_ || bias_dtype_ == DType::bf16;
+    for (std::size_t m = 0; m < products_.size(); ++m)
+      products_[m].choose(whole.members[m].x, whole.members[m].weight, output, scratch);
+    const bool one_kernel = !form_.bias || bias_dtype_ == DType::bf16;
     launch(fastest_way(name_, 1 + (one_kernel ? low_rank_product_ways(whole) : 0), stream, launch));
   }
 
  private:
-  static MatmulProblem problem_of(const KernelRequest& request) {
-    const Layout& x = request.inputs[0].layout;
-    const Layout& weight = request.inputs[1].layout;
+  static MatmulProblem problem_of(const KernelRequest& request, const UpdateMember& member) {
+    const Layout& x = request.inputs[member.x].layout;
+    const Layout& weight = request.inputs[member.weight()].layout;
     const Shape& y = request.output.shape();
-    if (request.attrs.as<LoraUpdateAttrs>().transposed == 0) return linear_problem(x, weight, y);
+    if (!UpdateForm(request).transposed) return linear_problem(x, weight, y);
     const Layout flipped{{weight.shape[1], weight.shape[0]}, {weight.strides[1], weight.strides[0]}};
     return linear_problem(x, flipped, y);
   }
 
   void run_apart(const LowRankProduct& p, void* scratch) const {
-    LoraExpansion e{};
-    e.t = p.t;
-    e.b = p.b;
-    e.bias = p.bias;
-    e.bias_dtype = bias_dtype_;
-    e.out = p.out;
-    e.rows = p.rows;
-    e.columns = p.columns;
-    e.rank = p.rank;
-    e.column_step = p.transposed ? 1 : p.rank;
-    e.rank_step = p.transposed ? p.columns : 1;
-    launch_lora_expansion(e, current_launch().stream);
-    product_.run(p.x, p.weight, nullptr, p.out, scratch);
+    for (std::size_t m = 0; m < products_.size(); ++m) {
+      const LowRankProduct::Member& member = p.members[m];
+      if (member.rank > 0) {
+        LoraExpansion e{};
+        e.t = member.t;
+        e.b = member.b;
+        e.bias = m == 0 ? p.bias : nullptr;
+        e.bias_dtype = bias_dtype_;
+        e.out = p.out;
+        e.rows = p.rows;
+        e.columns = p.columns;
+        e.rank = member.rank;
+        e.column_step = p.transposed ? 1 : member.rank;
+        e.rank_step = p.transposed ? p.columns : 1;
+        e.accumulate = m > 0;
+        launch_lora_expansion(e, current_launch().stream);
+      }
+      products_[m].run(member.x, member.weight, nullptr, p.out, scratch);
+    }
   }
 
-  bool has_bias_;
+  UpdateForm form_;
+  LowRankProduct whole_;
   DType bias_dtype_ = DType::bf16;
-  Product product_;
-  LowRankProduct whole_{};
+  std::vector<Product> products_;
   std::string name_;
 };
 
-bool supports_update(const KernelRequest& request) {
-  const Slot& t = request.inputs[request.inputs.size() - 2];
-  return takes(request.inputs[0], t, t.shape().dim(-1)) && request.inputs[1].dtype == DType::bf16 &&
-         request.output.shape().dim(-1) % 8 == 0 && request.output.shape().elements() > 0;
+bool takes_update(const KernelRequest& request, const UpdateForm& form) {
+  const Slot& y = request.output;
+  return y.shape().dim(-1) % 8 == 0 && y.shape().elements() > 0 &&
+         std::all_of(form.members.begin(), form.members.end(), [&](const UpdateMember& member) {
+           const Slot& x = request.inputs[member.x];
+           if (request.inputs[member.weight()].dtype != DType::bf16) return false;
+           if (member.t == 0) return x.dtype == DType::bf16 && x.shape().dim(-1) % 8 == 0;
+           const Slot& t = request.inputs[member.t];
+           return takes(x, t, t.shape().dim(-1));
+         });
+}
+
+bool supports_update(const KernelRequest& request) { return takes_update(request, UpdateForm(request)); }
+
+/// Where the output alone has tiles for most of the GPU: one of less is better off with members that split
+/// their depth.
+bool supports_update_sum(const KernelRequest& request) {
+  constexpr std::int64_t tile = std::int64_t{128} * 224;
+  const UpdateForm form(request);
+  return takes_update(request, form) && low_rank_product_ways(low_rank_product_of(request, form)) > 0 &&
+         4 * request.output.shape().elements() >= 3 * tile * multiprocessors();
 }
 
 /// Inputs are x and t of each member.
@@ -212,6 +288,7 @@ constexpr KernelEntry entries[] = {
     {.op = "lora_projection", .prepare = prepare<ProjectionKernel>, .supports = supports_projection},
     {.op = "lora_projections", .prepare = prepare<ProjectionKernel>, .supports = supports_projection},
     {.op = "lora_update", .prepare = prepare<UpdateKernel>, .supports = supports_update},
+    {.op = "lora_update_sum", .prepare = prepare<UpdateKernel>, .supports = supports_update_sum},
     {.op = "lora_gradient", .prepare = prepare<GradientKernel>, .supports = supports_gradient},
     {.op = "lora_gradients", .prepare = prepare<GradientKernel>, .supports = supports_gradient},
 };

@@ -172,12 +172,17 @@ __global__ void __launch_bounds__(expansion_warps * 32) expand(const LoraExpansi
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         if (column >= p.columns || row + 8 * h >= p.rows) continue;
+        auto* const to =
+            reinterpret_cast<uint4*>(static_cast<Bf16*>(p.out) + (row + 8 * h) * p.columns + column);
+        const uint4 before = p.accumulate ? *to : make_uint4(0, 0, 0, 0);
+        const std::uint32_t held[4] = {before.x, before.y, before.z, before.w};
         std::uint32_t words[4];
 #pragma unroll
         for (int j = 0; j < 4; ++j)
-          words[j] = pack<Bf16>(sums[j].x[2 * h] + bias[g][2 * j], sums[j].x[2 * h + 1] + bias[g][2 * j + 1]);
-        auto* const to = static_cast<Bf16*>(p.out) + (row + 8 * h) * p.columns + column;
-        *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+          words[j] =
+              pack<Bf16>(sums[j].x[2 * h] + bias[g][2 * j] + __uint_as_float(held[j] << 16),
+                         sums[j].x[2 * h + 1] + bias[g][2 * j + 1] + __uint_as_float(held[j] & 0xffff0000u));
+        *to = make_uint4(words[0], words[1], words[2], words[3]);
       }
     }
   }

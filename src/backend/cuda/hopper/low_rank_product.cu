@@ -9,8 +9,8 @@
 #include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/tensor_core.cuh"
 
-// A product of bf16 matrices to which that of two thin factors is added. To the loop over the depth, the
-// factors are some more of it: a block of (t, b) among those of (x, weight).
+// Products of bf16 matrices to which those of thin factors are added. To the loop over the depth, members of
+// a sum are more of it, and so are all factors: a block of (t, b) among those of (x, weight).
 namespace wick::cuda {
 namespace {
 
@@ -25,12 +25,28 @@ constexpr int group_threads = 128;
 constexpr int fillers = 96;     // threads that bring the factors
 constexpr int held_pieces = 8;  // a filler reads ahead
 
-/// What the kernel reads besides the matrices, and the order of its tiles: bands of some columns, row by row.
-struct Work {
+constexpr int most_members = LowRankProduct::most_members;
+
+struct Maps {
+  CUtensorMap left[most_members];
+  CUtensorMap right[most_members];
+  CUtensorMap out;
+};
+
+struct Member {
   const float* t;
   const float* b;
+  int depth, rank;
+  int pieces;  ///< of 8 ranks, an even number
+};
+
+/// What the kernel reads besides the matrices, and the order of its tiles: bands of some columns, row by row.
+struct Work {
+  Member members[most_members];
   const Bf16* bias;
-  int rows, columns, depth, rank;
+  int rows, columns;
+  int blocks;  ///< of the depth of all members
+  int pieces;  ///< of the ranks of all members
   int row_tiles, column_tiles;
 };
 
@@ -93,9 +109,8 @@ struct Memory {
 template <typename Tile>
 struct Steps {
   __device__ explicit Steps(const Work& w) {
-    const int blocks = (w.depth + depth_block - 1) / depth_block;
-    factors = min(blocks, Tile::stages - 1);
-    count = blocks + 1;
+    factors = min(w.blocks, Tile::stages - 1);
+    count = w.blocks + 1;
   }
   int factors;
   int count;
@@ -114,12 +129,12 @@ struct Ring {
 
 /// One thread: starts all copies.
 template <typename Tile>
-__device__ void produce(const Memory<Tile>& memory, const CUtensorMap& left, const CUtensorMap& right,
-                        const Work& w) {
+__device__ void produce(const Memory<Tile>& memory, const Maps& maps, const Work& w) {
   const Steps<Tile> steps(w);
   Ring ring{0, 1};
   for (int tile = blockIdx.x; tile < w.row_tiles * w.column_tiles; tile += gridDim.x) {
     const Place at = place_of<Tile>(w, tile);
+    int member = 0;
     int depth = 0;
     for (int step = 0; step < steps.count; ++step, ring.next<Tile>()) {
       memory.empty[ring.stage].wait(ring.parity);
@@ -129,36 +144,40 @@ __device__ void produce(const Memory<Tile>& memory, const CUtensorMap& left, con
       }
       Barrier& full = memory.full[ring.stage];
       full.arrive_expecting(Tile::left_bytes + Tile::right_bytes);
-      load_box(memory.left(ring.stage), left, depth, at.row, full);
+      load_box(memory.left(ring.stage), maps.left[member], depth, at.row, full);
       unsigned char* const to = memory.right(ring.stage);
       if constexpr (Tile::by_depth) {
         for (int i = 0; i < Tile::blocks; ++i)
-          load_box(to + i * block_bytes, right, at.column + i * 64, depth, full);
+          load_box(to + i * block_bytes, maps.right[member], at.column + i * 64, depth, full);
       } else {
-        load_box(to, right, depth, at.column, full);
+        load_box(to, maps.right[member], depth, at.column, full);
       }
       depth += depth_block;
+      if (depth < w.members[member].depth) continue;
+      depth = 0;
+      ++member;
     }
   }
 }
 
-/// The factors of a tile as pieces of 8 elements, those of t first. What lies behind the rank, up to a
-/// multiple of 16, is zero.
+/// The factors of a tile as pieces of 8 elements, those of t first, member after member. What lies behind a
+/// member's rank, up to a multiple of 16, is zero.
 template <typename Tile>
 class Factors {
  public:
-  __device__ Factors(const Work& w, const Place& at) : w_(w), at_(at), pieces_((w.rank + 15) / 16 * 2) {}
+  __device__ Factors(const Work& w, const Place& at) : w_(w), at_(at), pieces_(w.pieces) {}
 
   __device__ int count() const { return Tile::rows * pieces_ + right_pieces(); }
   __device__ uint4 read(int i) const {
-    if (i < Tile::rows * pieces_) return read_row(w_.t, i, at_.row, w_.rows);
+    if (i < Tile::rows * pieces_) return read_row(&Member::t, i, at_.row, w_.rows);
     i -= Tile::rows * pieces_;
     if (i >= right_pieces()) return {};
-    if constexpr (!Tile::by_depth) return read_row(w_.b, i, at_.column, w_.columns);
-    const int rank = i / (Tile::blocks * 8);
+    if constexpr (!Tile::by_depth) return read_row(&Member::b, i, at_.column, w_.columns);
+    int rank = i / (Tile::blocks * 8);
+    const Member& member = member_at(rank, 8);
     const int column = at_.column + i % (Tile::blocks * 8) * 8;
-    if (rank >= w_.rank || column >= w_.columns) return {};
-    return eight(w_.b + static_cast<std::int64_t>(rank) * w_.columns + column);
+    if (rank >= member.rank || column >= w_.columns) return {};
+    return eight(member.b + static_cast<std::int64_t>(rank) * w_.columns + column);
   }
   __device__ void write(unsigned char* left, unsigned char* right, int i, const uint4& piece) const {
     if (i < Tile::rows * pieces_) return write_line(left, i / pieces_, i % pieces_, piece);
@@ -179,14 +198,23 @@ class Factors {
     const auto y = *reinterpret_cast<const float4*>(from + 4);
     return {pack<Bf16>(x.x, x.y), pack<Bf16>(x.z, x.w), pack<Bf16>(y.x, y.y), pack<Bf16>(y.z, y.w)};
   }
-  /// Of a matrix [end, rank].
-  __device__ uint4 read_row(const float* matrix, int i, int first, int end) const {
+  /// Whose factors have what is the i-th of all; `i` becomes its place among the member's. `each` are in a
+  /// piece.
+  __device__ const Member& member_at(int& i, int each) const {
+    int m = 0;
+    while (i >= w_.members[m].pieces * each) i -= w_.members[m++].pieces * each;
+    return w_.members[m];
+  }
+  /// Of matrices [end, rank].
+  __device__ uint4 read_row(const float* Member::*matrix, int i, int first, int end) const {
     const int row = first + i / pieces_;
-    const int rank = i % pieces_ * 8;
-    if (row >= end || rank >= w_.rank) return {};
-    const float* const from = matrix + static_cast<std::int64_t>(row) * w_.rank + rank;
-    if (w_.rank % 8 == 0) return eight(from);
-    const auto element = [&](int j) { return rank + j < w_.rank ? from[j] : 0.0f; };
+    int piece = i % pieces_;
+    const Member& member = member_at(piece, 1);
+    const int rank = piece * 8;
+    if (row >= end || rank >= member.rank) return {};
+    const float* const from = member.*matrix + static_cast<std::int64_t>(row) * member.rank + rank;
+    if (member.rank % 8 == 0) return eight(from);
+    const auto element = [&](int j) { return rank + j < member.rank ? from[j] : 0.0f; };
     return {pack<Bf16>(element(0), element(1)), pack<Bf16>(element(2), element(3)),
             pack<Bf16>(element(4), element(5)), pack<Bf16>(element(6), element(7))};
   }
@@ -239,7 +267,7 @@ __device__ void consume(const Memory<Tile>& memory, const CUtensorMap& out, cons
   const int thread = static_cast<int>(threadIdx.x) % group_threads;
   const int lane = thread % 32;
   const Steps<Tile> steps(w);
-  const int factor_parts = (w.rank + 15) / 16;
+  const int factor_parts = w.pieces / 2;
   unsigned char* const own_out = memory.out + group * Tile::stores_at_once * store_bytes;
   Ring ring;
   for (int tile = blockIdx.x; tile < w.row_tiles * w.column_tiles; tile += gridDim.x) {
@@ -317,14 +345,13 @@ __device__ void consume(const Memory<Tile>& memory, const CUtensorMap& out, cons
 
 template <typename Tile>
 __global__ void __launch_bounds__(Tile::threads, 1)
-    multiply_with_factors(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
-                          const __grid_constant__ CUtensorMap out, const Work w) {
+    multiply_with_factors(const __grid_constant__ Maps maps, const __grid_constant__ Work w) {
   extern __shared__ unsigned char raw[];
   const Memory<Tile> memory(raw);
   if (threadIdx.x == 0) {
-    prefetch_map(left);
-    prefetch_map(right);
-    prefetch_map(out);
+    prefetch_map(maps.left[0]);
+    prefetch_map(maps.right[0]);
+    prefetch_map(maps.out);
     for (int s = 0; s < Tile::stages; ++s) {
       memory.full[s].init(1);
       memory.empty[s].init(Tile::groups);
@@ -340,11 +367,11 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     // Three groups have 168 registers a thread.
     if constexpr (Tile::groups == 2) give_registers<88>();
     const int thread = static_cast<int>(threadIdx.x) % group_threads;
-    if (thread == 0) produce<Tile>(memory, left, right, w);
+    if (thread == 0) produce<Tile>(memory, maps, w);
     if (thread >= 32) fill<Tile>(memory, w, thread - 32);
   } else {
     if constexpr (Tile::groups == 2) take_registers<208>();
-    consume<Tile>(memory, out, w, group);
+    consume<Tile>(memory, maps.out, w, group);
   }
 }
 
@@ -352,24 +379,30 @@ template <typename Tile>
 void launch(const LowRankProduct& p, cudaStream_t stream) {
   static_assert(Tile::shared_bytes <= 227 * 1024);
   const auto ceil_div = [](std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); };
-  const Work w{p.t,
-               p.b,
-               static_cast<const Bf16*>(p.bias),
-               static_cast<int>(p.rows),
-               static_cast<int>(p.columns),
-               static_cast<int>(p.depth),
-               static_cast<int>(p.rank),
-               ceil_div(p.rows, Tile::rows),
-               ceil_div(p.columns, Tile::columns)};
-  const CUtensorMap left = tensor_map(BoxedMatrix{p.x, p.rows, p.depth, Tile::rows, depth_block});
-  const CUtensorMap right =
-      Tile::by_depth ? tensor_map(BoxedMatrix{p.weight, p.depth, p.columns, depth_block, 64})
-                     : tensor_map(BoxedMatrix{p.weight, p.columns, p.depth, Tile::columns, depth_block});
-  const CUtensorMap out = tensor_map(BoxedMatrix{p.out, p.rows, p.columns, 64, store_columns});
+  Work w{};
+  Maps maps{};
+  for (int m = 0; m < p.count; ++m) {
+    const LowRankProduct::Member& member = p.members[m];
+    w.members[m] = {member.t, member.b, static_cast<int>(member.depth), static_cast<int>(member.rank),
+                    ceil_div(member.rank, 16) * 2};
+    w.blocks += ceil_div(member.depth, depth_block);
+    w.pieces += w.members[m].pieces;
+    maps.left[m] = tensor_map(BoxedMatrix{member.x, p.rows, member.depth, Tile::rows, depth_block});
+    maps.right[m] =
+        Tile::by_depth
+            ? tensor_map(BoxedMatrix{member.weight, member.depth, p.columns, depth_block, 64})
+            : tensor_map(BoxedMatrix{member.weight, p.columns, member.depth, Tile::columns, depth_block});
+  }
+  maps.out = tensor_map(BoxedMatrix{p.out, p.rows, p.columns, 64, store_columns});
+  w.bias = static_cast<const Bf16*>(p.bias);
+  w.rows = static_cast<int>(p.rows);
+  w.columns = static_cast<int>(p.columns);
+  w.row_tiles = ceil_div(p.rows, Tile::rows);
+  w.column_tiles = ceil_div(p.columns, Tile::columns);
   const int blocks = std::min(w.row_tiles * w.column_tiles, multiprocessors());
   launch_kernel(multiply_with_factors<Tile>,
                 {static_cast<unsigned>(blocks), Tile::threads, Tile::shared_bytes}, stream,
-                "a product with an adapter", left, right, out, w);
+                "a product with an adapter", maps, w);
 }
 
 using Launch = void (*)(const LowRankProduct&, cudaStream_t);
@@ -388,11 +421,17 @@ int low_rank_product_ways(const LowRankProduct& p) {
   const auto is_aligned = [](const void* address) {
     return reinterpret_cast<std::uintptr_t>(address) % 16 == 0;
   };
-  const bool takes = compute_capability() == 90 && p.rank > 0 && p.rank <= LowRankProduct::most_rank &&
-                     p.rows > 0 && p.columns > 0 && p.depth > 0 && p.columns % 8 == 0 && p.depth % 8 == 0 &&
-                     p.rows < most && p.columns < most && p.depth < most && is_aligned(p.x) &&
-                     is_aligned(p.weight) && is_aligned(p.out) && is_aligned(p.t) && is_aligned(p.b) &&
-                     (!p.bias || is_aligned(p.bias));
+  std::int64_t ranks = 0;
+  const auto takes_member = [&](const LowRankProduct::Member& m) {
+    ranks += (m.rank + 15) / 16 * 16;
+    return m.depth > 0 && m.depth % 8 == 0 && m.depth < most && is_aligned(m.x) && is_aligned(m.weight) &&
+           is_aligned(m.t) && is_aligned(m.b);
+  };
+  const auto members = p.terms();
+  const bool takes =
+      compute_capability() == 90 && std::all_of(members.begin(), members.end(), takes_member) && ranks > 0 &&
+      ranks <= LowRankProduct::most_rank && p.rows > 0 && p.columns > 0 && p.columns % 8 == 0 &&
+      p.rows < most && p.columns < most && is_aligned(p.out) && is_aligned(p.bias);
   return takes ? static_cast<int>(std::size(launches<false>)) : 0;
 }
 

@@ -2,23 +2,34 @@
 
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <cstdint>
+#include <span>
 
 namespace wick::cuda {
 
-/// out [rows, columns] = x [rows, depth] weight^T + t [rows, rank] b^T + bias, where weight is [columns,
-/// depth] and b [columns, rank]; or `transposed`: weight [depth, columns] and b [rank, columns], not to be
-/// transposed then. Row-major; x, weight, bias and out are bf16, t and b f32. Rows of bf16 are multiples of 8
-/// elements, addresses of 16 bytes.
+/// out [rows, columns] = the sum over members of x [rows, depth] weight^T + t [rows, rank] b^T, + bias, where
+/// weight is [columns, depth] and b [columns, rank]; or `transposed`: weight [depth, columns] and b [rank,
+/// columns], not to be transposed then. Row-major; x, weight, bias and out are bf16, t and b f32. Rows of bf16
+/// are multiples of 8 elements, addresses of 16 bytes.
 struct LowRankProduct {
-  static constexpr std::int64_t most_rank = 64;
-  const void* x;
-  const void* weight;
+  static constexpr int most_members = 3;
+  static constexpr std::int64_t most_rank = 64;  ///< of all members, each a multiple of 16
+  struct Member {
+    const void* x;
+    const void* weight;
+    const float* t;
+    const float* b;
+    std::int64_t depth;
+    std::int64_t rank;  ///< 0: no factors
+  };
+  std::span<const Member> terms() const { return {members.data(), static_cast<std::size_t>(count)}; }
+
+  std::array<Member, most_members> members;
+  int count;
   const void* bias;  ///< [columns]; null: none
-  const float* t;
-  const float* b;
   void* out;
-  std::int64_t rows, columns, depth, rank;
+  std::int64_t rows, columns;
   bool transposed;
 };
 
