@@ -19,6 +19,8 @@ constexpr std::size_t most_inputs = 12;
 constexpr std::size_t most_registers = 24;
 /// How many nodes a computation may move: what is computed earlier, or read later, is in memory for longer.
 constexpr double most_distance = 32;
+/// How many nodes a merge may move to before it.
+constexpr std::size_t most_moved = 4;
 /// Of the groups that read one value, how many are tried.
 constexpr std::size_t most_siblings = 8;
 constexpr std::uint32_t none = ~std::uint32_t{0};
@@ -134,8 +136,10 @@ class Merger {
       : graph_(graph),
         context_(context),
         unit_of_(graph.nodes.size(), none),
+        rank_of_(graph.nodes.size()),
         is_output_(graph.nodes.size(), 0),
         readers_(graph.nodes.size()) {
+    std::iota(rank_of_.begin(), rank_of_.end(), 0.0);
     for (std::uint32_t output : graph.outputs) is_output_[output] = 1;
     for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) {
       for (std::uint32_t input : graph.nodes[i].inputs) readers_[input].push_back(i);
@@ -155,10 +159,13 @@ class Merger {
     }
   }
 
+  /// Those of which one reads the other come first: what lies between them need not be written. Else a value
+  /// of a gradient could go with a group of the forward pass that happens to read the same.
   Graph run() {
     bool changed = false;
-    for (std::uint32_t u = 0; u < units_.size(); ++u)
-      while (!units_[u].merged_away && merge_one(u)) changed = true;
+    for (bool siblings : {false, true})
+      for (std::uint32_t u = 0; u < units_.size(); ++u)
+        while (!units_[u].merged_away && merge_one(u, siblings)) changed = true;
     return changed ? rewritten() : graph_;
   }
 
@@ -166,16 +173,17 @@ class Merger {
   /// Data are there before everything else, wherever the walk met them.
   double rank(std::uint32_t node) const {
     if (graph_.nodes[node].inputs.empty()) return -1;
-    return unit_of_[node] == none ? static_cast<double>(node) : units_[unit_of_[node]].rank;
+    return unit_of_[node] == none ? rank_of_[node] : units_[unit_of_[node]].rank;
   }
   const Shape& shape(const Unit& unit) const { return graph_.nodes[unit.nodes[0]].spec.shape; }
 
-  /// Merges unit `u` with one that computes or reads what it reads.
-  bool merge_one(std::uint32_t u) {
+  /// Merges unit `u` with one that computes what it reads, or with `siblings` with one that reads it too.
+  bool merge_one(std::uint32_t u, bool siblings) {
     const std::vector<std::uint32_t> inputs = units_[u].inputs;
     for (std::uint32_t input : inputs) {
       if (!(graph_.nodes[input].spec.shape == shape(units_[u]))) continue;
       if (unit_of_[input] != none && try_merge(u, unit_of_[input])) return true;
+      if (!siblings) continue;
       std::size_t tried = 0;
       for (std::uint32_t reader : readers_[input])
         if (unit_of_[reader] != none && unit_of_[reader] != u && tried++ < most_siblings &&
@@ -200,9 +208,10 @@ class Merger {
         joined.program.results.size() > context_.backend.most_group_results() ||
         registers_of(joined.program) > most_registers || reads_unrounded(joined))
       return false;
-    const std::optional<double> at = rank_between(joined, a, b);
-    if (!at) return false;
-    joined.rank = *at;
+    const std::optional<Place> place = place_between(joined, a, b);
+    if (!place) return false;
+    move(*place);
+    joined.rank = place->at;
     joined.is_group = true;
     for (std::uint32_t node : b.nodes) unit_of_[node] = u;
     b.merged_away = true;
@@ -240,7 +249,7 @@ class Merger {
         });
   }
 
-  /// Whether computing the later one where the earlier is keeps nothing in memory for long.
+  /// Whether computing both in one place keeps nothing in memory for long.
   bool is_near(const Unit& a, const Unit& b) const {
     if (std::abs(a.rank - b.rank) <= most_distance) return true;
     const Unit& later = a.rank < b.rank ? b : a;
@@ -248,18 +257,55 @@ class Merger {
                        [&](std::uint32_t node) { return is_output_[node] || !is_read_outside(node, later); });
   }
 
-  /// A place behind all inputs and before all readers, near to where the earlier one was.
-  std::optional<double> rank_between(const Unit& joined, const Unit& a, const Unit& b) const {
-    double low = -1;
-    for (std::uint32_t input : joined.inputs) low = std::max(low, rank(input));
+  /// Where a unit can be computed: behind all inputs, before all readers, near to where the earlier of two
+  /// was. Inputs that are computed behind the readers, though not from them, are computed sooner.
+  struct Place {
+    double at;
+    std::vector<std::uint32_t> sooner;  ///< each behind its inputs
+    double low;                         ///< behind which they have to be
+  };
+
+  std::optional<Place> place_between(const Unit& joined, const Unit& a, const Unit& b) const {
     double high = std::numeric_limits<double>::infinity();
     for (std::uint32_t node : joined.nodes)
       for (std::uint32_t reader : readers_[node])
         if (!contains(joined.nodes, reader)) high = std::min(high, rank(reader));
+    Place place{0, {}, -1};
+    if (!find_late(joined.inputs, joined, high, place)) return std::nullopt;
     const auto [early, late] = std::minmax(a.rank, b.rank);
-    double at = early;
-    if (!(low < at)) at = high < late ? low + (high - low) / 2 : late;
-    return low < at && at < high && at - early <= most_distance ? std::optional(at) : std::nullopt;
+    place.at = early;
+    if (!place.sooner.empty())
+      place.at = place.low + (high - place.low) / 2;
+    else if (!(place.low < place.at))
+      place.at = high < late ? place.low + (high - place.low) / 2 : late;
+    const bool fits = place.low < place.at && place.at < high && place.at - early <= most_distance;
+    return fits ? std::optional(std::move(place)) : std::nullopt;
+  }
+
+  /// Lists which of some values, and of what they are computed from, are computed at `high` or behind it.
+  /// False where that is too much, or depends on what the unit computes.
+  bool find_late(const std::vector<std::uint32_t>& values, const Unit& unit, double high,
+                 Place& place) const {
+    for (std::uint32_t value : values) {
+      if (contains(unit.nodes, value)) return false;
+      if (rank(value) < high) {
+        place.low = std::max(place.low, rank(value));
+        continue;
+      }
+      if (contains(place.sooner, value)) continue;
+      const auto& inputs = graph_.nodes[value].inputs;
+      if (unit_of_[value] != none || place.sooner.size() >= most_moved ||
+          !find_late({inputs.begin(), inputs.end()}, unit, high, place))
+        return false;
+      place.sooner.push_back(value);  // behind its inputs
+    }
+    return true;
+  }
+
+  void move(const Place& place) {
+    const double step = (place.at - place.low) / static_cast<double>(place.sooner.size() + 1);
+    double at = place.low;
+    for (std::uint32_t node : place.sooner) rank_of_[node] = at += step;
   }
 
   /// All nodes, and units in the place of theirs, in the order of ranks.
@@ -303,6 +349,7 @@ class Merger {
   const PassContext& context_;
   std::vector<Unit> units_;
   std::vector<std::uint32_t> unit_of_;
+  std::vector<double> rank_of_;  // of nodes outside units
   std::vector<char> is_output_;
   std::vector<std::vector<std::uint32_t>> readers_;
 };

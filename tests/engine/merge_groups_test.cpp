@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <random>
 
 #include "optimize/print.h"
@@ -45,6 +46,54 @@ TEST(MergeGroups, GroupsThatReadTheSameBecomeOne) {
                                     matmul(grad * (gate * s), normal({5, 3}, DType::f32, 4))};
   const Graph graph = optimized(outputs);
   EXPECT_EQ(results(test::only(graph, "elementwise_group")), 2u) << print(graph);
+}
+
+/// What a gated layer computes forward and backward of `gate` and what `up` records, where `grad` arrives.
+std::vector<Tensor> gated_layer(const std::function<Tensor()>& up) {
+  const Tensor gate = normal({8, 5});
+  const Tensor grad = normal({8, 5}, DType::f32, 3);
+  const Tensor out = normal({5, 3});
+  const Tensor s = sigmoid(gate);
+  const Tensor of_up = matmul(grad * (gate * s), out);
+  const Tensor up_values = up();
+  return {matmul(silu(gate) * up_values, out), of_up,
+          matmul(grad * up_values * (s + gate * s * (1.0 - s)), out)};
+}
+
+/// Of all groups together.
+std::size_t group_results(const Graph& graph) {
+  std::size_t count = 0;
+  for (const GraphNode& node : graph.nodes)
+    if (node.group) count += results(node);
+  return count;
+}
+
+TEST(MergeGroups, WhatGradientsShareGoesWithThemAndNotWithTheForwardPass) {
+  const std::vector<Tensor> outputs = gated_layer([] { return normal({8, 5}, DType::f32, 2); });
+  const Graph graph = optimized(outputs);
+  verify(graph, "merge-groups");
+  EXPECT_EQ(group_results(graph), 3u) << print(graph);  // and none that only groups read
+}
+
+TEST(MergeGroups, AnInputThatComesBehindAReaderIsComputedSooner) {
+  const Tensor x = normal({8, 4});
+  const auto record = [&] { return gated_layer([&] { return matmul(x, normal({4, 5}, DType::f32, 2)); }); };
+  const std::vector<Tensor> outputs = record();
+  const Graph graph = optimized({outputs[1], outputs[2], outputs[0]});
+  verify(graph, "merge-groups");
+  EXPECT_EQ(group_results(graph), 3u) << print(graph);
+  test::expect_same_results("merge-groups", record);
+}
+
+TEST(MergeGroups, AnInputThatNeedsTheReaderIsNot) {
+  const Tensor gate = normal({8, 5});
+  const Tensor shared = exp(gate) * 2.0;
+  const Tensor first = matmul(shared, normal({5, 5}));
+  const std::vector<Tensor> outputs{first, tanh(shared) * matmul(first, normal({5, 5}, DType::f32, 2))};
+  const Graph graph = optimized(outputs);
+  verify(graph, "merge-groups");
+  EXPECT_EQ(test::count_op(graph, "matmul"), 2u);
+  EXPECT_EQ(group_results(graph), 2u) << print(graph);
 }
 
 TEST(MergeGroups, AnOptimizerStepIsOnePassAParameter) {
