@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <tuple>
 
 #include "backend/backend.h"
 #include "graph/elementwise_group.h"
@@ -249,12 +250,31 @@ class Merger {
         });
   }
 
-  /// Whether computing both in one place keeps nothing in memory for long.
+  double bytes(std::uint32_t node) const {
+    const Spec& spec = graph_.nodes[node].spec;
+    return static_cast<double>(spec.shape.elements()) * static_cast<double>(size_of(spec.dtype));
+  }
+
+  /// Whether computing both in one place keeps nothing in memory for long: they are near, or what the later
+  /// one reads could go sooner, and is no less than what it makes.
   bool is_near(const Unit& a, const Unit& b) const {
     if (std::abs(a.rank - b.rank) <= most_distance) return true;
-    const Unit& later = a.rank < b.rank ? b : a;
-    return std::all_of(later.nodes.begin(), later.nodes.end(),
-                       [&](std::uint32_t node) { return is_output_[node] || !is_read_outside(node, later); });
+    const auto& [early, late] = a.rank < b.rank ? std::tie(a, b) : std::tie(b, a);
+    double held = 0;
+    for (std::uint32_t node : late.nodes)
+      if (!is_output_[node] && is_read_outside(node, late)) held += bytes(node);
+    for (std::uint32_t input : late.inputs)
+      if (!graph_.nodes[input].inputs.empty() && is_last_reader(late, input, early.rank))
+        held -= bytes(input);
+    return held <= 0;
+  }
+
+  /// Whether nobody but `unit` reads a value behind a place.
+  bool is_last_reader(const Unit& unit, std::uint32_t value, double place) const {
+    return !is_output_[value] &&
+           std::all_of(readers_[value].begin(), readers_[value].end(), [&](std::uint32_t reader) {
+             return contains(unit.nodes, reader) || rank(reader) <= place;
+           });
   }
 
   /// Where a unit can be computed: behind all inputs, before all readers, near to where the earlier of two
