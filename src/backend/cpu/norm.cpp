@@ -51,8 +51,9 @@ template <typename T>
 Standardization standardization_of(const T* x, const NormRows& job) {
   const auto d = static_cast<float>(job.d);
   // The second sum also finds what rounding left out of the first mean: a row of nearly equal numbers needs
-  // it.
-  const float first_mean = sum_over_row(x, job.d, 0.0f, [](FloatVec v) HWY_ATTR { return v; }) / d;
+  // it. The first is an element, which the last vector of a row can be filled up with.
+  const float total = sum_over_row(x, job.d, 0.0f, [](FloatVec v) HWY_ATTR { return v; });
+  const auto first_mean = static_cast<float>(T(total / d));
   const FloatVec about = hn::Set(f32_tag, first_mean);
   const TwoSums sums = fold_row(
       x, job.d, first_mean, TwoSums{},
