@@ -2,6 +2,7 @@
 
 #include "graph/record.h"
 #include "ops/attributes.h"
+#include "ops/norm_gradient.h"
 #include "ops/norm_shapes.h"
 #include "ops/widen.h"
 #include "wick/error.h"
@@ -36,16 +37,29 @@ Tensor decompose(Inputs inputs, const Attrs& attrs) {
 
 std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
 
-/// The gradient with respect to x, as an op of its own, so that a backend can make it in one pass. Inputs are
-/// x, the gradient of the result, and the weight, if there is one.
-Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
-  const Standardized parts(inputs[0], attrs);
+/// The gradient with respect to x, in the dtype that is computed in.
+Tensor wide_gradient(const Tensor& x, const Tensor& result_gradient, const Tensor& weight,
+                     const Attrs& attrs) {
+  const Standardized parts(x, attrs);
   const DType wide = parts.centered.dtype();
   const Tensor normalized = parts.centered * parts.inverse;
-  const Tensor grad = cast_to(inputs[1], wide);
-  const Tensor inner = inputs.size() > 2 ? grad * cast_to(inputs[2], wide) : grad;
+  const Tensor grad = cast_to(result_gradient, wide);
+  const Tensor inner = weight.defined() ? grad * cast_to(weight, wide) : grad;
   const Tensor along = mean(inner * normalized, {-1}, true);
-  return cast_to(parts.inverse * (inner - mean(inner, {-1}, true) - normalized * along), inputs[0].dtype());
+  return parts.inverse * (inner - mean(inner, {-1}, true) - normalized * along);
+}
+
+/// The gradient as an op of its own, so that a backend can make it in one pass. Inputs are x, the gradient of
+/// the result, and the weight, if there is one.
+Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
+  const Tensor weight = inputs.size() > 2 ? inputs[2] : Tensor{};
+  return cast_to(wide_gradient(inputs[0], inputs[1], weight, attrs), inputs[0].dtype());
+}
+
+Tensor decompose_gradient_add(Inputs inputs, const Attrs& attrs) {
+  const Tensor weight = inputs.size() > 3 ? inputs[3] : Tensor{};
+  const Tensor gradient = wide_gradient(inputs[0], inputs[1], weight, attrs);
+  return cast_to(gradient + cast_to(inputs[2], gradient.dtype()), inputs[0].dtype());
 }
 
 const Op gradient_op{.name = "layer_norm_gradient",
@@ -75,6 +89,14 @@ const Op layer_norm_op{
     .name = "layer_norm", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
 
 }  // namespace
+
+const Op& layer_norm_gradient_add_op() {
+  static constexpr Op op{.name = "layer_norm_gradient_add",
+                         .infer = [](InputSpecs inputs, const Attrs&) -> Spec { return inputs[0]; },
+                         .decompose = decompose_gradient_add,
+                         .describe = describe};
+  return op;
+}
 
 Spec infer_norm(InputSpecs inputs, double eps) {
   const Spec& x = inputs[0];

@@ -2,6 +2,7 @@
 
 #include "graph/record.h"
 #include "ops/attributes.h"
+#include "ops/norm_gradient.h"
 #include "ops/norm_shapes.h"
 #include "ops/widen.h"
 #include "wick/error.h"
@@ -27,15 +28,28 @@ Tensor decompose(Inputs inputs, const Attrs& attrs) {
 
 std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
 
-/// The gradient with respect to x, as an op of its own, so that a backend can make it in one pass. Inputs are
-/// x, the gradient of the result, and the weight, if there is one.
-Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
-  const Tensor wide = widen(inputs[0]);
+/// The gradient with respect to x, in the dtype that is computed in.
+Tensor wide_gradient(const Tensor& x, const Tensor& result_gradient, const Tensor& weight,
+                     const Attrs& attrs) {
+  const Tensor wide = widen(x);
   const Tensor inverse = inverse_rms(wide, attrs);
   const Tensor normalized = wide * inverse;
-  const Tensor grad = cast_to(inputs[1], wide.dtype());
-  const Tensor inner = inputs.size() > 2 ? grad * cast_to(inputs[2], wide.dtype()) : grad;
-  return cast_to(inverse * (inner - normalized * mean(inner * normalized, {-1}, true)), inputs[0].dtype());
+  const Tensor grad = cast_to(result_gradient, wide.dtype());
+  const Tensor inner = weight.defined() ? grad * cast_to(weight, wide.dtype()) : grad;
+  return inverse * (inner - normalized * mean(inner * normalized, {-1}, true));
+}
+
+/// The gradient as an op of its own, so that a backend can make it in one pass. Inputs are x, the gradient of
+/// the result, and the weight, if there is one.
+Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
+  const Tensor weight = inputs.size() > 2 ? inputs[2] : Tensor{};
+  return cast_to(wide_gradient(inputs[0], inputs[1], weight, attrs), inputs[0].dtype());
+}
+
+Tensor decompose_gradient_add(Inputs inputs, const Attrs& attrs) {
+  const Tensor weight = inputs.size() > 3 ? inputs[3] : Tensor{};
+  const Tensor gradient = wide_gradient(inputs[0], inputs[1], weight, attrs);
+  return cast_to(gradient + cast_to(inputs[2], gradient.dtype()), inputs[0].dtype());
 }
 
 const Op gradient_op{.name = "rms_norm_gradient",
@@ -63,6 +77,14 @@ const Op rms_norm_op{
     .name = "rms_norm", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
 
 }  // namespace
+
+const Op& rms_norm_gradient_add_op() {
+  static constexpr Op op{.name = "rms_norm_gradient_add",
+                         .infer = [](InputSpecs inputs, const Attrs&) -> Spec { return inputs[0]; },
+                         .decompose = decompose_gradient_add,
+                         .describe = describe};
+  return op;
+}
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, SourceLocation where) {
   const NormAttrs attrs{eps};

@@ -20,6 +20,7 @@
 #include "optimize/fuse_epilogues.h"
 #include "optimize/fuse_low_rank.h"
 #include "optimize/fuse_reductions.h"
+#include "optimize/fuse_residual_gradients.h"
 #include "optimize/fuse_residual_norms.h"
 #include "optimize/fuse_thin_linear.h"
 #include "optimize/join_adapters.h"
@@ -58,6 +59,7 @@ constexpr std::array passes{
     Pass{.name = "sum-updates", .run = &sum_updates, .joins = true},
     Pass{.name = "fuse-epilogues", .run = &fuse_epilogues, .joins = true},
     Pass{.name = "fuse-residual-norms", .run = &fuse_residual_norms, .joins = true},
+    Pass{.name = "fuse-residual-gradients", .run = &fuse_residual_gradients, .joins = true},
     Pass{"sink-reshapes", &sink_reshapes},
     Pass{.name = "fuse-elementwise", .run = &fuse_elementwise, .joins = true},
     Pass{.name = "fuse-reductions", .run = &fuse_reductions, .joins = true},

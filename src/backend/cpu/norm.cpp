@@ -89,9 +89,15 @@ HWY_INLINE FloatVec inner_gradient(const T* grad, const NormRows& job, std::int6
   return job.weight ? hn::Mul(g, load_some(job.weight + i, n)) : g;
 }
 
+/// A gradient and what is added to it.
+template <typename T>
+HWY_INLINE FloatVec with_added(FloatVec gradient, const T* added, std::int64_t i, std::int64_t n) {
+  return added ? hn::Add(gradient, load_some(added + i, n)) : gradient;
+}
+
 /// inverse (inner - x inverse mean(inner x inverse)), with inverse = 1 / sqrt(mean(x^2) + eps).
 template <typename T>
-void rms_norm_gradient_row(const T* x, const T* grad, T* out, const NormRows& job) {
+void rms_norm_gradient_row(const T* x, const T* grad, const T* added, T* out, const NormRows& job) {
   const TwoSums sums = fold(
       job.d, TwoSums{},
       [&](const TwoSums& sum, std::int64_t i, std::int64_t n) HWY_ATTR {
@@ -106,13 +112,14 @@ void rms_norm_gradient_row(const T* x, const T* grad, T* out, const NormRows& jo
   const FloatVec scale = hn::Set(f32_tag, static_cast<float>(inverse));
   const FloatVec share = hn::Set(f32_tag, static_cast<float>(along));
   map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
-    return hn::Mul(scale, hn::NegMulAdd(v, share, inner_gradient(grad, job, i, n)));
+    const FloatVec gradient = hn::Mul(scale, hn::NegMulAdd(v, share, inner_gradient(grad, job, i, n)));
+    return with_added(gradient, added, i, n);
   });
 }
 
 /// scale (inner - mean(inner) - c scale mean(inner c scale)), with c = x - mean(x).
 template <typename T>
-void layer_norm_gradient_row(const T* x, const T* grad, T* out, const NormRows& job) {
+void layer_norm_gradient_row(const T* x, const T* grad, const T* added, T* out, const NormRows& job) {
   const Standardization by = standardization_of(x, job);
   const FloatVec mean = hn::Set(f32_tag, by.mean);
   const TwoSums sums = fold(
@@ -130,7 +137,8 @@ void layer_norm_gradient_row(const T* x, const T* grad, T* out, const NormRows& 
   const FloatVec mean_gradient = hn::Set(f32_tag, static_cast<float>(sum_of(sums.first) / d));
   map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
     const FloatVec inner = hn::Sub(inner_gradient(grad, job, i, n), mean_gradient);
-    return hn::Mul(scale, hn::NegMulAdd(hn::Sub(v, mean), share, inner));
+    const FloatVec gradient = hn::Mul(scale, hn::NegMulAdd(hn::Sub(v, mean), share, inner));
+    return with_added(gradient, added, i, n);
   });
 }
 
@@ -139,14 +147,15 @@ void norm_rows(const NormRows& job, NormOf of) {
   for (std::int64_t at = 0; at < job.rows * job.d; at += job.d) {
     const T* x = static_cast<const T*>(job.x) + at;
     const T* const y = job.y ? static_cast<const T*>(job.y) + at : nullptr;
+    const T* const added = job.added ? static_cast<const T*>(job.added) + at : nullptr;
     T* const out = static_cast<T*>(job.out) + at;
     if (at + job.d < job.rows * job.d) prefetch_row(x + job.d, job.d);
     if (of == NormOf::rms_gradient) {
-      rms_norm_gradient_row(x, y, out, job);
+      rms_norm_gradient_row(x, y, added, out, job);
       continue;
     }
     if (of == NormOf::layer_gradient) {
-      layer_norm_gradient_row(x, y, out, job);
+      layer_norm_gradient_row(x, y, added, out, job);
       continue;
     }
     if (y) {
@@ -184,19 +193,19 @@ void run_norm_rows(const NormRows& job, NormOf of) { HWY_DYNAMIC_DISPATCH(RunNor
 
 namespace {
 
-/// Inputs are x, what lies beside it, if the op has that (what is added to x, or the gradient of the result),
-/// and the parameters.
+/// Inputs are `terms` tensors of rows, x first: of a norm what is added to x; of a gradient that of the
+/// result, and what is added to it. Then come the parameters.
 class NormKernel final : public Kernel {
  public:
-  NormKernel(const KernelRequest& request, NormOf of)
+  NormKernel(const KernelRequest& request, NormOf of, std::size_t terms)
       : d_(request.output.shape().dim(-1)),
         rows_(d_ > 0 ? request.output.shape().elements() / d_ : 0),
         dtype_(request.output.dtype),
         eps_(request.attrs.as<NormAttrs>().eps),
         of_(of),
-        adds_(request.op.results > 1),
-        beside_(adds_ || of == NormOf::rms_gradient || of == NormOf::layer_gradient) {
-    for (const Slot& parameter : request.inputs.subspan(terms())) parameters_.push_back(parameter.dtype);
+        terms_(terms),
+        sums_(request.op.results > 1) {
+    for (const Slot& parameter : request.inputs.subspan(terms)) parameters_.push_back(parameter.dtype);
   }
 
   std::size_t scratch_bytes() const override {
@@ -212,36 +221,35 @@ class NormKernel final : public Kernel {
     const float* parameters[2] = {nullptr, nullptr};
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       if (parameters_[i] == DType::f32) {
-        parameters[i] = static_cast<const float*>(inputs[terms() + i]);
+        parameters[i] = static_cast<const float*>(inputs[terms_ + i]);
       } else {
         float* wide = static_cast<float*>(scratch) + static_cast<std::int64_t>(i) * d_;
-        widen_row(parameters_[i], inputs[terms() + i], wide, d_);
+        widen_row(parameters_[i], inputs[terms_ + i], wide, d_);
         parameters[i] = wide;
       }
     }
     const auto row_bytes = d_ * static_cast<std::int64_t>(size_of(dtype_));
-    const auto* x = static_cast<const std::byte*>(inputs[0]);
-    const auto* y = beside_ ? static_cast<const std::byte*>(inputs[1]) : nullptr;
-    auto* sum = adds_ ? static_cast<std::byte*>(outputs[1]) : nullptr;
+    const std::byte* terms[3] = {nullptr, nullptr, nullptr};
+    for (std::size_t i = 0; i < terms_; ++i) terms[i] = static_cast<const std::byte*>(inputs[i]);
+    auto* sum = sums_ ? static_cast<std::byte*>(outputs[1]) : nullptr;
     auto* out = static_cast<std::byte*>(outputs[0]);
     parallel_rows(rows_, d_, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t at = begin * row_bytes;
-      run_norm_rows({dtype_, x + at, y ? y + at : nullptr, sum ? sum + at : nullptr, out + at, end - begin,
-                     d_, parameters[0], parameters[1], eps_},
+      const auto rows_of = [at](auto* all) { return all ? all + at : nullptr; };
+      run_norm_rows({dtype_, rows_of(terms[0]), rows_of(terms[1]), rows_of(sum), rows_of(out), end - begin,
+                     d_, parameters[0], parameters[1], eps_, rows_of(terms[2])},
                     of_);
     });
   }
 
  private:
-  std::size_t terms() const { return beside_ ? 2 : 1; }
-
   std::int64_t d_;
   std::int64_t rows_;
   DType dtype_;
   double eps_;
   NormOf of_;
-  bool adds_;
-  bool beside_;
+  std::size_t terms_;
+  bool sums_;
   std::vector<DType> parameters_;
 };
 
@@ -255,9 +263,9 @@ bool supports_sum(const KernelRequest& request) {
   return supports(request) && request.output.shape().elements() > request.output.shape().dim(-1);
 }
 
-template <NormOf of>
+template <NormOf of, std::size_t terms>
 std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
-  return std::make_unique<NormKernel>(request, of);
+  return std::make_unique<NormKernel>(request, of, terms);
 }
 
 constexpr KernelEntry entry(std::string_view op, std::unique_ptr<Kernel> (*prepare)(const KernelRequest&),
@@ -266,12 +274,14 @@ constexpr KernelEntry entry(std::string_view op, std::unique_ptr<Kernel> (*prepa
 }
 
 constexpr KernelEntry entries[] = {
-    entry("rms_norm", prepare<NormOf::rms>),
-    entry("layer_norm", prepare<NormOf::layer>),
-    entry("add_rms_norm", prepare<NormOf::rms>, supports_sum),
-    entry("add_layer_norm", prepare<NormOf::layer>, supports_sum),
-    entry("rms_norm_gradient", prepare<NormOf::rms_gradient>),
-    entry("layer_norm_gradient", prepare<NormOf::layer_gradient>),
+    entry("rms_norm", prepare<NormOf::rms, 1>),
+    entry("layer_norm", prepare<NormOf::layer, 1>),
+    entry("add_rms_norm", prepare<NormOf::rms, 2>, supports_sum),
+    entry("add_layer_norm", prepare<NormOf::layer, 2>, supports_sum),
+    entry("rms_norm_gradient", prepare<NormOf::rms_gradient, 2>),
+    entry("layer_norm_gradient", prepare<NormOf::layer_gradient, 2>),
+    entry("rms_norm_gradient_add", prepare<NormOf::rms_gradient, 3>),
+    entry("layer_norm_gradient_add", prepare<NormOf::layer_gradient, 3>),
 };
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace wick {
 enum class NormOf : std::uint8_t { rms, layer, rms_gradient, layer_gradient };
 
 /// Rows of x [rows, d], and beside them of y: of a norm what is added to x, the sum of which goes to `sum`,
-/// or null; of a gradient that of the result. Weight and bias may be null; `out` may be x.
+/// or null; of a gradient that of the result, and `added`, which is added to the gradient, or null. Weight
+/// and bias may be null; `out` may be x, y or what is added.
 struct NormRows {
   DType dtype;
   const void* x;
@@ -21,6 +22,7 @@ struct NormRows {
   const float* weight;
   const float* bias;
   double eps;
+  const void* added = nullptr;
 };
 
 /// On the calling thread.

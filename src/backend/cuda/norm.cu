@@ -1,6 +1,5 @@
 #include <algorithm>
-#include <array>
-#include <vector>
+#include <string_view>
 
 #include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
@@ -47,34 +46,43 @@ __global__ void __launch_bounds__(most_row_threads)
   }
 }
 
+/// What layer norm takes off a row, and what it multiplies the rest by.
+struct Standardization {
+  float mean;
+  float scale;
+};
+
+template <typename Row>
+__device__ Standardization standardization_of(Row& row, float d, float eps) {
+  float sum = 0;
+  row.each([&](float& v) { sum += v; });
+  const float first_mean = block_sum(sum) / d;
+  // The second sum also finds what rounding left out of the first mean: a row of nearly equal numbers needs
+  // it.
+  float left = 0;
+  float squares = 0;
+  row.each([&](float& v) {
+    const float centered = v - first_mean;
+    left += centered;
+    squares += centered * centered;
+  });
+  left = block_sum(left) / d;
+  const float variance = fmaxf(0.0f, block_sum(squares) / d - left * left);
+  return {first_mean + left, 1 / sqrtf(variance + eps)};
+}
+
 template <typename T, typename P, template <typename> typename Row>
 __global__ void __launch_bounds__(most_row_threads)
     layer_norm_rows(const Terms<T> terms, const P* weight, const P* bias, T* out, long long rows, int n,
                     float eps) {
   begin_in_order();
-  const auto d = static_cast<float>(n);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     Row<T> row = row_of<Row>(terms, r * n, n);
-    float sum = 0;
-    row.each([&](float& v) { sum += v; });
-    const float first_mean = block_sum(sum) / d;
-    // The second sum also finds what rounding left out of the first mean: a row of nearly equal numbers needs
-    // it.
-    float left = 0;
-    float squares = 0;
-    row.each([&](float& v) {
-      const float centered = v - first_mean;
-      left += centered;
-      squares += centered * centered;
-    });
-    left = block_sum(left) / d;
-    const float mean = first_mean + left;
-    const float variance = fmaxf(0.0f, block_sum(squares) / d - left * left);
-    const float scale = 1 / sqrtf(variance + eps);
+    const Standardization by = standardization_of(row, static_cast<float>(n), eps);
     row.write(
         out + r * n,
         [&](float v, float w, float b) {
-          float y = (v - mean) * scale;
+          float y = (v - by.mean) * by.scale;
           if (weight) y *= w;
           return bias ? y + b : y;
         },
@@ -82,15 +90,29 @@ __global__ void __launch_bounds__(most_row_threads)
   }
 }
 
+/// Rows of what was normalized, of the gradient of the result, and of what is added to the gradient, or null.
+template <typename T>
+struct GradientTerms {
+  const T* x;
+  const T* grad;
+  const T* added;
+
+  __device__ const T* added_at(long long at) const { return added ? added + at : nullptr; }
+  /// The same f32 sum as in a step of its own: not contracted with the product ahead.
+  __device__ float with_added(float gradient, float number) const {
+    return added ? __fadd_rn(gradient, number) : gradient;
+  }
+};
+
 /// The gradient of rms_norm with respect to x: inverse (g w - normalized mean(g w normalized)).
 template <typename T, typename P, template <typename> typename Row>
 __global__ void __launch_bounds__(most_row_threads)
-    rms_norm_gradient_rows(const T* x, const T* grad, const P* weight, T* out, long long rows, int n,
+    rms_norm_gradient_rows(const GradientTerms<T> terms, const P* weight, T* out, long long rows, int n,
                            float eps) {
   begin_in_order();
   const auto d = static_cast<float>(n);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    Row<T> row(x + r * n, n);
+    Row<T> row(terms.x + r * n, n);
     float squares = 0;
     float products = 0;
     row.each(
@@ -98,134 +120,163 @@ __global__ void __launch_bounds__(most_row_threads)
           squares += v * v;
           products += (weight ? g * w : g) * v;
         },
-        grad + r * n, weight);
+        terms.grad + r * n, weight);
     const float inverse = 1 / sqrtf(block_sum(squares) / d + eps);
     const float along = block_sum(products) / d * inverse * inverse;
     row.write(
-        out + r * n, [&](float v, float g, float w) { return inverse * ((weight ? g * w : g) - v * along); },
-        grad + r * n, weight);
+        out + r * n,
+        [&](float v, float g, float w, float a) {
+          const float gradient = inverse * ((weight ? g * w : g) - v * along);
+          return terms.with_added(gradient, a);
+        },
+        terms.grad + r * n, weight, terms.added_at(r * n));
   }
 }
 
-/// Rows are held in registers where they fit. Inputs are x, what is added to it, if that is what the op does,
-/// and weight and bias, which have x's dtype, or are f32.
-template <bool centered>
-class NormKernel final : public Kernel {
+/// The same of layer_norm: scale (g w - mean(g w) - c scale mean(g w c scale)), with c = x - mean(x).
+template <typename T, typename P, template <typename> typename Row>
+__global__ void __launch_bounds__(most_row_threads)
+    layer_norm_gradient_rows(const GradientTerms<T> terms, const P* weight, T* out, long long rows, int n,
+                             float eps) {
+  begin_in_order();
+  const auto d = static_cast<float>(n);
+  for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
+    Row<T> row(terms.x + r * n, n);
+    const Standardization by = standardization_of(row, d, eps);
+    float inners = 0;
+    float products = 0;
+    row.each(
+        [&](float& v, float g, float w) {
+          const float inner = weight ? g * w : g;
+          inners += inner;
+          products += inner * (v - by.mean);
+        },
+        terms.grad + r * n, weight);
+    const float mean_inner = block_sum(inners) / d;
+    const float along = block_sum(products) / d * by.scale * by.scale;
+    row.write(
+        out + r * n,
+        [&](float v, float g, float w, float a) {
+          const float inner = (weight ? g * w : g) - mean_inner;
+          const float gradient = by.scale * (inner - (v - by.mean) * along);
+          return terms.with_added(gradient, a);
+        },
+        terms.grad + r * n, weight, terms.added_at(r * n));
+  }
+}
+
+/// What all kernels of norms know: rows of `terms` inputs of one shape, held in registers where they fit, and
+/// behind them the parameters, which have the rows' dtype, or are f32.
+class RowsKernel : public Kernel {
  public:
-  explicit NormKernel(const KernelRequest& request)
+  RowsKernel(const KernelRequest& request, std::size_t terms)
       : dtype_(request.output.dtype),
         n_(request.output.shape().dim(-1)),
         rows_(n_ > 0 ? request.output.shape().elements() / n_ : 0),
-        terms_(request.op.results),
-        parameters_(request.inputs.size() - terms_),
-        parameter_dtype_(parameters_ > 0 ? request.inputs[terms_].dtype : dtype_),
+        terms_(terms),
+        results_(request.op.results),
+        parameters_(request.inputs.size() - terms),
+        parameter_dtype_(parameters_ > 0 ? request.inputs[terms].dtype : dtype_),
         eps_(static_cast<float>(request.attrs.as<NormAttrs>().eps)) {}
 
-  void run(const void* const* inputs, void* output, void* scratch) const override {
-    void* const outputs[2] = {output, nullptr};
-    run_results(inputs, outputs, scratch);
-  }
-  void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
+ protected:
+  /// Calls f<T, P>(), where there are rows, for elements and parameters of types T and P.
+  template <typename F>
+  void visit(const F& f) const {
     if (rows_ == 0) return;
     visit_narrow(dtype_, [&]<typename T>() {
       if (parameter_dtype_ == dtype_)
-        launch<T, T>(inputs, outputs);
+        f.template operator()<T, T>();
       else
-        launch<T, float>(inputs, outputs);
+        f.template operator()<T, float>();
     });
   }
-
- private:
-  template <typename T, typename P>
-  void launch(const void* const* inputs, void* const* outputs) const {
-    const bool aligned = std::all_of(inputs, inputs + terms_ + parameters_, is_aligned_16) &&
-                         std::all_of(outputs, outputs + terms_, is_aligned_16);
-    const RowLaunch shape = RowLaunch::of<T>(rows_, n_, aligned);
-    Terms<T> terms{static_cast<const T*>(inputs[0]), nullptr, nullptr};
-    if (terms_ > 1) {
-      terms.y = static_cast<const T*>(inputs[1]);
-      terms.sum = static_cast<T*>(outputs[1]);
-    }
-    const auto* weight = parameters_ > 0 ? static_cast<const P*>(inputs[terms_]) : nullptr;
-    const auto* bias = parameters_ > 1 ? static_cast<const P*>(inputs[terms_ + 1]) : nullptr;
-    auto* out = static_cast<T*>(outputs[0]);
-    const auto n = static_cast<int>(n_);
-    const cudaStream_t stream = current_launch().stream;
-    if constexpr (centered) {
-      const auto kernel =
-          shape.in_registers ? layer_norm_rows<T, P, RegisterRow> : layer_norm_rows<T, P, MemoryRow>;
-      launch_kernel(kernel, {shape.blocks, shape.threads}, stream, "norm_rows", terms, weight, bias, out,
-                    rows_, n, eps_);
-    } else {
-      const auto kernel =
-          shape.in_registers ? rms_norm_rows<T, P, RegisterRow> : rms_norm_rows<T, P, MemoryRow>;
-      launch_kernel(kernel, {shape.blocks, shape.threads}, stream, "norm_rows", terms, weight, out, rows_, n,
-                    eps_);
-    }
+  template <typename T>
+  RowLaunch shape_of(const void* const* inputs, const void* const* outputs) const {
+    return RowLaunch::of<T>(rows_, n_,
+                            std::all_of(inputs, inputs + terms_ + parameters_, is_aligned_16) &&
+                                std::all_of(outputs, outputs + results_, is_aligned_16));
   }
-
-  DType dtype_;
-  std::int64_t n_;
-  std::int64_t rows_;
-  std::size_t terms_;  // inputs that are summed, and results
-  std::size_t parameters_;
-  DType parameter_dtype_;
-  float eps_;
-};
-
-/// Inputs are x, the gradient of the result, and the weight, if there is one.
-class RmsNormGradientKernel final : public Kernel {
- public:
-  explicit RmsNormGradientKernel(const KernelRequest& request)
-      : dtype_(request.output.dtype),
-        n_(request.output.shape().dim(-1)),
-        rows_(n_ > 0 ? request.output.shape().elements() / n_ : 0),
-        has_weight_(request.inputs.size() > 2),
-        weight_dtype_(has_weight_ ? request.inputs[2].dtype : dtype_),
-        eps_(static_cast<float>(request.attrs.as<NormAttrs>().eps)) {}
-
-  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
-    if (rows_ == 0) return;
-    visit_narrow(dtype_, [&]<typename T>() {
-      if (weight_dtype_ == dtype_)
-        launch<T, T>(inputs, output);
-      else
-        launch<T, float>(inputs, output);
-    });
+  /// Parameter i, or null.
+  template <typename P>
+  const P* parameter(const void* const* inputs, std::size_t i) const {
+    return i < parameters_ ? static_cast<const P*>(inputs[terms_ + i]) : nullptr;
   }
-
- private:
-  template <typename T, typename P>
-  void launch(const void* const* inputs, void* output) const {
-    const bool aligned = is_aligned_16(inputs[0]) && is_aligned_16(inputs[1]) && is_aligned_16(output) &&
-                         (!has_weight_ || is_aligned_16(inputs[2]));
-    const RowLaunch shape = RowLaunch::of<T>(rows_, n_, aligned);
-    const auto kernel = shape.in_registers ? rms_norm_gradient_rows<T, P, RegisterRow>
-                                           : rms_norm_gradient_rows<T, P, MemoryRow>;
-    launch_kernel(kernel, {shape.blocks, shape.threads}, current_launch().stream, "rms_norm_gradient_rows",
-                  static_cast<const T*>(inputs[0]), static_cast<const T*>(inputs[1]),
-                  has_weight_ ? static_cast<const P*>(inputs[2]) : nullptr, static_cast<T*>(output), rows_,
+  template <typename Kernel, typename... Arguments>
+  void launch_rows(Kernel kernel, const RowLaunch& shape, const char* name,
+                   const Arguments&... arguments) const {
+    launch_kernel(kernel, {shape.blocks, shape.threads}, current_launch().stream, name, arguments..., rows_,
                   static_cast<int>(n_), eps_);
   }
 
   DType dtype_;
   std::int64_t n_;
   std::int64_t rows_;
-  bool has_weight_;
-  DType weight_dtype_;
+  std::size_t terms_;
+  std::size_t results_;
+  std::size_t parameters_;
+  DType parameter_dtype_;
   float eps_;
 };
 
-bool supports_gradient(const KernelRequest& request) {
-  const DType x = request.inputs[0].dtype;
-  if (x == DType::f64 || request.output.shape().dim(-1) > Limits<int>::high) return false;
-  return request.inputs.size() < 3 || request.inputs[2].dtype == x || request.inputs[2].dtype == DType::f32;
-}
+/// Inputs are x, what is added to it, if that is what the op does, and weight and bias.
+template <bool centered>
+class NormKernel final : public RowsKernel {
+ public:
+  using RowsKernel::RowsKernel;
 
+  void run(const void* const* inputs, void* output, void* scratch) const override {
+    void* const outputs[2] = {output, nullptr};
+    run_results(inputs, outputs, scratch);
+  }
+  void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
+    visit([&]<typename T, typename P>() {
+      const RowLaunch shape = shape_of<T>(inputs, outputs);
+      Terms<T> terms{static_cast<const T*>(inputs[0]), nullptr, nullptr};
+      if (terms_ > 1) {
+        terms.y = static_cast<const T*>(inputs[1]);
+        terms.sum = static_cast<T*>(outputs[1]);
+      }
+      const P* const weight = parameter<P>(inputs, 0);
+      auto* const out = static_cast<T*>(outputs[0]);
+      if constexpr (centered)
+        launch_rows(
+            shape.in_registers ? layer_norm_rows<T, P, RegisterRow> : layer_norm_rows<T, P, MemoryRow>, shape,
+            "norm_rows", terms, weight, parameter<P>(inputs, 1), out);
+      else
+        launch_rows(shape.in_registers ? rms_norm_rows<T, P, RegisterRow> : rms_norm_rows<T, P, MemoryRow>,
+                    shape, "norm_rows", terms, weight, out);
+    });
+  }
+};
+
+/// Inputs are x, the gradient of the result, what is added to the gradient, if that is what the op does, and
+/// the weight, if there is one.
+template <bool centered>
+class NormGradientKernel final : public RowsKernel {
+ public:
+  using RowsKernel::RowsKernel;
+
+  void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
+    visit([&]<typename T, typename P>() {
+      const RowLaunch shape = shape_of<T>(inputs, &output);
+      const GradientTerms<T> terms{static_cast<const T*>(inputs[0]), static_cast<const T*>(inputs[1]),
+                                   terms_ > 2 ? static_cast<const T*>(inputs[2]) : nullptr};
+      const auto in_registers =
+          centered ? layer_norm_gradient_rows<T, P, RegisterRow> : rms_norm_gradient_rows<T, P, RegisterRow>;
+      const auto from_memory =
+          centered ? layer_norm_gradient_rows<T, P, MemoryRow> : rms_norm_gradient_rows<T, P, MemoryRow>;
+      launch_rows(shape.in_registers ? in_registers : from_memory, shape, "norm_gradient_rows", terms,
+                  parameter<P>(inputs, 0), static_cast<T*>(output));
+    });
+  }
+};
+
+template <std::size_t terms>
 bool supports(const KernelRequest& request) {
   const DType x = request.inputs[0].dtype;
   if (x == DType::f64 || request.output.shape().dim(-1) > Limits<int>::high) return false;
-  const auto parameters = request.inputs.subspan(request.op.results);
+  const auto parameters = request.inputs.subspan(terms);
   return std::all_of(parameters.begin(), parameters.end(), [&](const Slot& slot) {
     return slot.dtype == parameters[0].dtype && (slot.dtype == x || slot.dtype == DType::f32);
   });
@@ -233,25 +284,28 @@ bool supports(const KernelRequest& request) {
 
 /// In place, a parameter must not be taken for a row.
 bool supports_sum(const KernelRequest& request) {
-  return supports(request) && request.output.shape().elements() > request.output.shape().dim(-1);
+  return supports<2>(request) && request.output.shape().elements() > request.output.shape().dim(-1);
 }
 
-template <bool centered>
-std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
-  return std::make_unique<NormKernel<centered>>(request);
+template <typename K, std::size_t terms>
+constexpr KernelEntry entry(std::string_view op, bool (*takes)(const KernelRequest&) = &supports<terms>) {
+  return {.op = op,
+          .prepare = [](const KernelRequest& request) -> std::unique_ptr<Kernel> {
+            return std::make_unique<K>(request, terms);
+          },
+          .in_place = true,
+          .supports = takes};
 }
 
 constexpr KernelEntry entries[] = {
-    {.op = "rms_norm", .prepare = prepare<false>, .in_place = true, .supports = supports},
-    {.op = "rms_norm_gradient",
-     .prepare = [](const KernelRequest& request) -> std::unique_ptr<Kernel> {
-       return std::make_unique<RmsNormGradientKernel>(request);
-     },
-     .in_place = true,
-     .supports = supports_gradient},
-    {.op = "layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports},
-    {.op = "add_rms_norm", .prepare = prepare<false>, .in_place = true, .supports = supports_sum},
-    {.op = "add_layer_norm", .prepare = prepare<true>, .in_place = true, .supports = supports_sum},
+    entry<NormKernel<false>, 1>("rms_norm"),
+    entry<NormKernel<true>, 1>("layer_norm"),
+    entry<NormKernel<false>, 2>("add_rms_norm", supports_sum),
+    entry<NormKernel<true>, 2>("add_layer_norm", supports_sum),
+    entry<NormGradientKernel<false>, 2>("rms_norm_gradient"),
+    entry<NormGradientKernel<true>, 2>("layer_norm_gradient"),
+    entry<NormGradientKernel<false>, 3>("rms_norm_gradient_add"),
+    entry<NormGradientKernel<true>, 3>("layer_norm_gradient_add"),
 };
 
 }  // namespace
