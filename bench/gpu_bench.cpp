@@ -34,16 +34,30 @@ void add_case(const std::string& name, const Prepare& prepare, const Work& work 
   add_benchmark(name + "/compiled", [=](benchmark::State& state) { time_compiled(state, prepare(), work); });
 }
 
+/// As one op of weights [out, in], and as plain ops of matrices [in, out].
 void add_lora_linear(std::int64_t rows, std::int64_t in, std::int64_t out, std::int64_t rank) {
   const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(in * out + rank * (in + out));
-  add_case("lora_linear/bf16/" + std::to_string(rows) + "x" + std::to_string(in) + "x" + std::to_string(out) +
-               "/r:" + std::to_string(rank),
+  const std::string size = std::to_string(rows) + "x" + std::to_string(in) + "x" + std::to_string(out) +
+                           "/r:" + std::to_string(rank);
+  add_case("lora_linear/bf16/" + size,
            [=]() -> Record {
              const Tensor x = on_gpu({rows, in}, DType::bf16);
              const Tensor w = on_gpu({out, in}, DType::bf16, 8);
              const Tensor a = on_gpu({rank, in}, DType::f32, 9);
              const Tensor b = on_gpu({out, rank}, DType::f32, 10);
              return [=] { return lora_linear(x, w, {}, a, b, 2.0); };
+           },
+           {.flops = flops, .bytes = 0});
+  add_case("lora_matrices/bf16/" + size,
+           [=]() -> Record {
+             const Tensor x = on_gpu({rows, in}, DType::bf16);
+             const Tensor w = on_gpu({in, out}, DType::bf16, 8);
+             const Tensor a = on_gpu({in, rank}, DType::f32, 9);
+             const Tensor b = on_gpu({rank, out}, DType::f32, 10);
+             return [=] {
+               const Tensor delta = matmul(matmul(cast(x, DType::f32), a), b) * 2.0;
+               return matmul(x, w) + cast(delta, DType::bf16);
+             };
            },
            {.flops = flops, .bytes = 0});
 }

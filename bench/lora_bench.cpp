@@ -39,6 +39,21 @@ struct Layer {
   Tensor x, w, a, b;
 };
 
+/// The same with all matrices the other way: x W + s (x A) B.
+struct Matrices {
+  explicit Matrices(const Size& size)
+      : x(random_data({rows, size.d}, size.dtype)),
+        w(random_data({size.d, size.d}, size.dtype)),
+        a(random_data({size.d, size.rank})),
+        b(random_data({size.rank, size.d})) {
+    mark_weight(w);
+  }
+  Tensor result() const {
+    return matmul(x, w) + matmul(matmul(x, cast(a, x.dtype())), cast(b, x.dtype())) * 2.0;
+  }
+  Tensor x, w, a, b;
+};
+
 void add_size(const Size& size) {
   const Work thin{.flops = size.thin_flops(), .bytes = 0};
   const Work whole{.flops = size.layer_flops(), .bytes = 0};
@@ -55,6 +70,10 @@ void add_size(const Size& size) {
         return [layer = Layer(size)] { return matmul(layer.x, transpose(layer.w)) + layer.delta(); };
       },
       whole);
+  if (size.rank == 8)
+    compare_modes(
+        "lora_matrices/" + size.str(),
+        [=]() -> Record { return [layer = Matrices(size)] { return layer.result(); }; }, whole);
   add_benchmark("lora_linear/" + size.str() + "/floor", [=](benchmark::State& state) {
     PackedMatmul wide(rows, size.d, size.d, size.dtype);
     PackedMatmul down(rows, size.d, size.rank, size.dtype);

@@ -121,6 +121,7 @@ struct AttentionAttrs {
 struct LoraAttrs {
   double scale;
   std::int64_t has_bias;
+  std::int64_t transposed;  ///< weight is [in, out], a [in, rank] and b [rank, out]
 };
 
 struct LoraProjectionAttrs {

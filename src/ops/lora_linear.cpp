@@ -17,11 +17,15 @@ namespace {
 template <typename T>
 struct Operands {
   Operands(std::span<const T> inputs, const Attrs& attrs)
-      : x(inputs[0]),
+      : scale(attrs.as<LoraAttrs>().scale),
+        transposed(attrs.as<LoraAttrs>().transposed != 0),
+        x(inputs[0]),
         weight(inputs[1]),
         bias(inputs.subspan(2, attrs.as<LoraAttrs>().has_bias ? 1 : 0)),
         a(inputs[inputs.size() - 2]),
         b(inputs[inputs.size() - 1]) {}
+  double scale;
+  bool transposed;
   const T& x;
   const T& weight;
   std::span<const T> bias;
@@ -41,23 +45,31 @@ void require_factors(const Spec& a, const Spec& b, std::int64_t features_in, std
         fmt::format("the adapter's b must be [{}, {}], not {}", features_out, a.shape[0], b.shape.str()));
 }
 
+/// The matrix as lora_linear takes it.
+Spec untransposed(const Spec& matrix, bool transposed) {
+  if (!transposed || matrix.shape.rank() != 2) return matrix;
+  return {Shape{matrix.shape[1], matrix.shape[0]}, matrix.dtype};
+}
+
 Spec infer(InputSpecs inputs, const Attrs& attrs) {
   const Operands<Spec> in(inputs, attrs);
-  const Spec output = infer_linear(in.x, in.weight, in.bias);
-  require_factors(in.a, in.b, in.weight.shape[1], in.weight.shape[0]);
+  const Spec weight = untransposed(in.weight, in.transposed);
+  const Spec output = infer_linear(in.x, weight, in.bias);
+  require_factors(untransposed(in.a, in.transposed), untransposed(in.b, in.transposed), weight.shape[1],
+                  weight.shape[0]);
   return output;
 }
 
 /// scale x A^T. The scale is applied where the rank makes it cheap; forward and backward record the same
 /// node, so that it is computed once.
-Tensor scaled_projection(const Operands<Tensor>& in, const Attrs& attrs) {
-  return lora_projection(in.x, in.a, attrs.as<LoraAttrs>().scale, false);
+Tensor scaled_projection(const Operands<Tensor>& in) {
+  return lora_projection(in.x, in.a, in.scale, in.transposed);
 }
 
 Tensor decompose(Inputs inputs, const Attrs& attrs) {
   const Operands<Tensor> in(inputs, attrs);
-  return lora_update(in.x, in.weight, in.bias.empty() ? Tensor{} : in.bias[0], scaled_projection(in, attrs),
-                     in.b, false);
+  return lora_update(in.x, in.weight, in.bias.empty() ? Tensor{} : in.bias[0], scaled_projection(in), in.b,
+                     in.transposed);
 }
 
 std::vector<Tensor> vjp(const VjpArgs& args) {
@@ -67,25 +79,33 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
   const Tensor grad = flat_rows(args.grad);
   std::vector<Tensor> gradients(args.inputs.size());
 
-  if (args.needed[at_b]) gradients[at_b] = lora_gradient(args.grad, scaled_projection(in, args.attrs), false);
+  if (args.needed[at_b]) gradients[at_b] = lora_gradient(args.grad, scaled_projection(in), in.transposed);
   if (args.needed[0] || args.needed[at_a]) {
-    const Tensor inner = lora_projection(args.grad, in.b, args.attrs.as<LoraAttrs>().scale, true);
-    if (args.needed[at_a]) gradients[at_a] = lora_gradient(in.x, inner, true);
-    if (args.needed[0]) gradients[0] = lora_update(args.grad, in.weight, {}, inner, in.a, true);
+    const Tensor inner = lora_projection(args.grad, in.b, in.scale, !in.transposed);
+    if (args.needed[at_a]) gradients[at_a] = lora_gradient(in.x, inner, !in.transposed);
+    if (args.needed[0]) gradients[0] = lora_update(args.grad, in.weight, {}, inner, in.a, !in.transposed);
   }
-  if (args.needed[1]) gradients[1] = cast_to(matmul(transpose(grad), flat_rows(in.x)), in.weight.dtype());
+  if (args.needed[1]) {
+    const Tensor x = flat_rows(in.x);
+    const Tensor product = in.transposed ? matmul(transpose(x), grad) : matmul(transpose(grad), x);
+    gradients[1] = cast_to(product, in.weight.dtype());
+  }
   if (!in.bias.empty() && args.needed[2]) gradients[2] = cast_to(sum(grad, {0}), in.bias[0].dtype());
   return gradients;
 }
 
-std::string describe(const Attrs& attrs) { return fmt::format("scale={}", attrs.as<LoraAttrs>().scale); }
+std::string describe(const Attrs& attrs) {
+  const auto options = attrs.as<LoraAttrs>();
+  return fmt::format("scale={}{}", options.scale, options.transposed != 0 ? ", transposed" : "");
+}
 
 /// Base, both thin products, the scale at the rank, and the sum.
 double flops(InputSpecs inputs, const Spec& output, const Attrs& attrs) {
   const Operands<Spec> in(inputs, attrs);
-  const Spec low{in.x.shape.with(-1, in.a.shape[0]), in.a.dtype};
-  return linear_flops(in.x, in.weight, !in.bias.empty()) + linear_flops(in.x, in.a, false) +
-         linear_flops(low, in.b, false) + static_cast<double>(low.shape.elements() + output.shape.elements());
+  const Spec low{in.x.shape.with(-1, in.a.shape[in.transposed ? 1 : 0]), in.a.dtype};
+  return linear_flops(in.x, untransposed(in.weight, in.transposed), !in.bias.empty()) +
+         linear_flops(in.x, in.a, false) + linear_flops(low, in.b, false) +
+         static_cast<double>(low.shape.elements() + output.shape.elements());
 }
 
 const Op lora_linear_op{.name = "lora_linear",
@@ -127,13 +147,18 @@ const Op low_rank_op{.name = "low_rank",
 
 Tensor lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& a,
                    const Tensor& b, double scale, SourceLocation where) {
-  const LoraAttrs attrs{scale, bias.defined() ? 1 : 0};
+  return record_lora_linear(x, weight, bias, a, b, scale, false, where);
+}
+
+Tensor record_lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& a,
+                          const Tensor& b, double scale, bool transposed, SourceLocation where) {
+  const LoraAttrs attrs{scale, bias.defined(), transposed};
   if (!bias.defined()) return record(lora_linear_op, {x, weight, a, b}, attrs, where);
   return record(lora_linear_op, {x, weight, bias, a, b}, attrs, where);
 }
 
 Tensor low_rank(const Tensor& x, const Tensor& a, const Tensor& b, double scale, SourceLocation where) {
-  return record(low_rank_op, {x, a, b}, LoraAttrs{scale, 0}, where);
+  return record(low_rank_op, {x, a, b}, LoraAttrs{scale, 0, 0}, where);
 }
 
 }  // namespace wick

@@ -61,8 +61,9 @@ const Op update_op{
       const auto options = attrs.as<LoraUpdateAttrs>();
       const Tensor& x = in[0];
       const bool transposed = options.transposed != 0;
-      const Tensor base = transposed ? matmul(x, cast_to(in[1], x.dtype()))
-                                     : linear(x, in[1], options.has_bias != 0 ? in[2] : Tensor{});
+      const Tensor bias = options.has_bias != 0 ? in[2] : Tensor{};
+      Tensor base = transposed ? matmul(x, cast_to(in[1], x.dtype())) : linear(x, in[1], bias);
+      if (transposed && bias.defined()) base = base + cast_to(bias, x.dtype());
       const Tensor added = product(in[in.size() - 2], in[in.size() - 1], transposed);
       return cast_to(base + added, x.dtype());
     },

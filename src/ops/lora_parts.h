@@ -6,6 +6,11 @@
 // widen the activations nor pass over them more often than once. `t` is [..., rank] in the adapter's dtype.
 namespace wick {
 
+/// lora_linear; or x weight + bias + scale ((x a) b) when `transposed`: weight [in, out], bias [out] or
+/// empty, a [in, rank], b [rank, out].
+Tensor record_lora_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& a,
+                          const Tensor& b, double scale, bool transposed, SourceLocation where = {});
+
 /// scale x a^T: x [..., in], a [rank, in], or [in, rank] when `transposed`.
 Tensor lora_projection(const Tensor& x, const Tensor& a, double scale, bool transposed);
 

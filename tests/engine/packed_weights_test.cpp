@@ -52,11 +52,19 @@ TEST_P(PackedWeights, EveryProductHasTheSameBitsAndThoseOfTheReferenceWithinRoun
     const Tensor bias = test::normal({45}, dtype, 3);
     const Tensor a = test::normal({3, 70}, DType::f32, 4);
     const Tensor b = test::normal({45, 3}, DType::f32, 5);
+    const Tensor narrow_a = cast(a, dtype).eval();
+    const Tensor narrow_b = cast(b, dtype).eval();
     const auto all = [&](const Tensor& by) {
       const Tensor adapted = lora_linear(x, by, bias, a, b, 0.5);
-      return std::vector<Tensor>{
-          linear(x, by), linear(x, by, bias),       matmul(x, transpose(by)), matmul(t, by),
-          adapted,       grad(sum(adapted), {x})[0]};
+      const Tensor by_matrices = matmul(t, by) + matmul(matmul(t, narrow_b), narrow_a) * 0.5;
+      return std::vector<Tensor>{linear(x, by),
+                                 linear(x, by, bias),
+                                 matmul(x, transpose(by)),
+                                 matmul(t, by),
+                                 adapted,
+                                 grad(sum(adapted), {x})[0],
+                                 by_matrices,
+                                 grad(sum(by_matrices), {t})[0]};
     };
     const std::vector<Tensor> plain = all(test::normal({45, 70}, dtype, 2));
     const std::vector<Tensor> first = all(w);

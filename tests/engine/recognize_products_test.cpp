@@ -10,6 +10,7 @@
 #include "optimize/verify.h"
 #include "pass_harness.h"
 #include "wick/error.h"
+#include "wick/grad.h"
 
 // The ways in which adapters, attention and losses over a vocabulary are written.
 namespace wick {
@@ -17,13 +18,14 @@ namespace {
 
 using test::normal;
 
-Graph recognized(const Tensor& output) {
+Graph recognized(const std::vector<Tensor>& outputs) {
   const PassContext context = test::pass_context();
-  const Graph distinct = eliminate_common_subexpressions(test::graph_of({output}), context);
+  const Graph distinct = eliminate_common_subexpressions(test::graph_of(outputs), context);
   Graph graph = recognize(simplify(distinct, context), context);
   verify(graph, "recognize");
   return graph;
 }
+Graph recognized(const Tensor& output) { return recognized(std::vector<Tensor>{output}); }
 
 struct Case {
   const char* name;
@@ -65,6 +67,10 @@ const Tensor& batch() {
 Tensor base(const Tensor& x) { return linear(x, positive({8, 10}, 2, x.dtype())); }
 Tensor a() { return positive({2, 10}, 3); }
 Tensor b() { return positive({8, 2}, 4); }
+/// The same the other way: x W + (x A) B.
+Tensor matrix() { return positive({10, 8}, 2); }
+Tensor matrix_a() { return positive({10, 2}, 3); }
+Tensor matrix_b() { return positive({2, 8}, 4); }
 
 const Case adapters[] = {
     {"scale_on_x", "lora_linear",
@@ -98,9 +104,113 @@ const Case adapters[] = {
        return biased + matmul(matmul(batch(), positive({10, 2}, 3)) * 0.25, positive({2, 8}, 4));
      },
      "scale=0.25"},
+    {"all_as_matrices", "lora_linear",
+     [] {
+       const Tensor x = positive({6, 10}, 1);
+       return matmul(x, matrix()) + 0.25 * matmul(matmul(x, matrix_a()), matrix_b());
+     },
+     "scale=0.25, transposed"},
+    {"weight_as_a_matrix", "lora_linear",
+     [] {
+       const Tensor x = positive({6, 10}, 1);
+       return linear(linear(x, a()) / 4.0, b()) + matmul(x, matrix());
+     },
+     "scale=0.25, transposed"},
+    {"all_as_matrices_of_batches", "lora_linear",
+     [] { return matmul(batch(), matrix()) + matmul(matmul(batch(), matrix_a()), matrix_b()) * 0.25; },
+     "scale=0.25, transposed"},
+    {"all_as_matrices_and_a_bias", "lora_linear",
+     [] {
+       const Tensor x = positive({6, 10}, 1);
+       return positive({8}, 5) + matmul(x, matrix()) + matmul(matmul(x, matrix_a()) * 0.25, matrix_b());
+     },
+     "scale=0.25, transposed"},
+    {"all_as_matrices_of_batches_and_a_bias", "lora_linear",
+     [] {
+       const Tensor biased = matmul(batch(), matrix()) + positive({8}, 5);
+       return biased + 0.25 * matmul(matmul(batch(), matrix_a()), matrix_b());
+     },
+     "scale=0.25, transposed"},
+    {"bias_behind_all", "lora_linear",
+     [] {
+       const Tensor y = matmul(batch(), matrix()) + 0.25 * matmul(matmul(batch(), matrix_a()), matrix_b());
+       return y + positive({1, 8}, 5);
+     },
+     "scale=0.25, transposed"},
+    {"bias_behind_the_adapter_of_a_linear", "lora_linear",
+     [] { return positive({8}, 5) + (base(batch()) + 0.25 * linear(linear(batch(), a()), b())); },
+     "scale=0.25"},
+    {"bias_of_transposed_weights_of_batches", "lora_linear",
+     [] {
+       const Tensor biased = matmul(batch(), transpose(positive({8, 10}, 2))) + positive({8}, 5);
+       return biased + 0.25 * matmul(matmul(batch(), matrix_a()), matrix_b());
+     },
+     "scale=0.25"},
+    {"wide_adapter_of_a_matrix", "lora_linear",
+     [] {
+       const Tensor x = positive({6, 10}, 1, DType::bf16);
+       const Tensor delta = matmul(matmul(cast(x, DType::f32), matrix_a()), matrix_b()) * 0.25;
+       return matmul(x, cast(matrix(), DType::bf16).eval()) + cast(delta, DType::bf16);
+     },
+     "scale=0.25, transposed"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Adapters, RecognizedProducts, ::testing::ValuesIn(adapters),
+                         [](const auto& i) { return std::string(i.param.name); });
+
+TEST(RecognizeAdapters, MatricesAreReadAsTheyLie) {
+  const std::vector<Tensor> in{positive({6, 10}, 1), matrix(), matrix_a(), matrix_b()};
+  const Tensor y = matmul(in[0], in[1]) + matmul(matmul(in[0], in[2]), in[3]) * 0.25;
+  std::vector<Tensor> outputs = grad(sum(y), {in[0], in[2], in[3]});
+  outputs.push_back(y);
+  const Graph before = test::graph_of({y});
+  EXPECT_EQ(test::count_op(before, "matmul"), 3u);
+  const Graph after = recognized(outputs);
+  EXPECT_EQ(test::count_op(after, "matmul"), 0u) << print(after);
+  EXPECT_EQ(test::count_op(after, "permute"), 0u) << print(after);
+  EXPECT_EQ(test::count_op(after, "lora_linear"), 1u) << print(after);
+  EXPECT_EQ(test::count_op(after, "lora_gradient"), 2u) << print(after);
+}
+
+const Case no_adapters[] = {
+    {"weight_of_one_feature", "lora_linear",
+     [] {
+       return linear(batch(), positive({1, 10}, 2)) + linear(linear(batch(), a()), b());
+     }},
+    {"matrix_of_one_feature", "lora_linear",
+     [] {
+       return matmul(batch(), positive({10, 1}, 2)) + matmul(matmul(batch(), matrix_a()), matrix_b());
+     }},
+    {"no_bottleneck", "lora_linear",
+     [] {
+       return matmul(batch(), matrix()) + matmul(matmul(batch(), positive({10, 9}, 3)), positive({9, 8}, 4));
+     }},
+    {"bias_of_rows", "lora_linear",
+     [] {
+       const Tensor x = positive({6, 10}, 1);
+       return matmul(x, matrix()) + positive({6, 1}, 5) + matmul(matmul(x, matrix_a()), matrix_b());
+     }},
+    {"matrices_in_a_batch", "lora_linear",
+     [] {
+       const Tensor delta = matmul(matmul(batch(), matrix_a()), matrix_b());
+       return matmul(batch(), positive({2, 10, 8}, 2)) + delta;
+     }},
+    {"strided_matrix", "lora_linear",
+     [] {
+       const Tensor every_other = slice(positive({10, 16}, 2), 1, 0, 16, 2);
+       return matmul(batch(), every_other) + matmul(matmul(batch(), matrix_a()), matrix_b());
+     }},
+};
+
+class NoAdapter : public ::testing::TestWithParam<Case> {};
+
+TEST_P(NoAdapter, StaysAsItIs) {
+  const Graph graph = recognized(GetParam().expression());
+  EXPECT_EQ(test::count_op(graph, GetParam().op), 0u) << print(graph);
+  test::expect_same_results("recognize", [] { return std::vector<Tensor>{GetParam().expression()}; });
+}
+
+INSTANTIATE_TEST_SUITE_P(Adapters, NoAdapter, ::testing::ValuesIn(no_adapters),
                          [](const auto& i) { return std::string(i.param.name); });
 
 // Attention.

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "ops/lora_parts.h"
 #include "optimize/decompose_scope.h"
 #include "optimize/pipeline.h"
 #include "optimize/print.h"
@@ -145,6 +146,14 @@ const std::vector<Case>& cases() {
        "lora_linear",
        "lora_projection",
        false},
+      {"lora_linear_of_matrices",
+       [](const auto& in) {
+         return matmul(in[0], in[1]) + matmul(matmul(in[0], in[2]) * 0.5, in[3]) + in[4];
+       },
+       [](const auto& in) { return record_lora_linear(in[0], in[1], in[4], in[2], in[3], 0.5, true); },
+       {{2, 3, 7}, {7, 6}, {7, 2}, {2, 6}, {6}},
+       "lora_linear",
+       "lora_projection"},
       {"attention",
        [](const auto& in) { return attention_of(in[0], in[1], in[2]); },
        [](const auto& in) { return attention(in[0], in[1], in[2], causal_options()); },

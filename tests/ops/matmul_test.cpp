@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "graph/walk.h"
+#include "ops/lora_parts.h"
 #include "ops/op_harness.h"
 #include "optimize/decompose_scope.h"
 #include "wick/error.h"
@@ -211,6 +212,23 @@ const bool registered = register_op_cases(
       .op = [](std::span<const Tensor> x) { return lora_linear(x[0], x[1], x[2], x[3], x[4], lora_scale); },
       .reference = lora_reference,
       .tolerance = sum_tolerance},
+     {.name = "lora_linear_transposed",
+      .inputs = {small, small, small, small, small},
+      .shapes = {{{2, 3, 5}, {5, 4}, {4}, {5, 2}, {2, 4}},
+                 {{5}, {5, 4}, {4}, {5, 1}, {1, 4}},
+                 {{0, 5}, {5, 4}, {4}, {5, 1}, {1, 4}},
+                 {{2, 1}, {1, 1}, {1}, {1, 1}, {1, 1}},
+                 {{3, 7, 33}, {33, 21}, {21}, {33, 8}, {8, 21}}},
+      .op =
+          [](std::span<const Tensor> x) {
+            return record_lora_linear(x[0], x[1], x[2], x[3], x[4], lora_scale, true);
+          },
+      .reference =
+          [](std::span<const Array> in) {
+            return lora_reference(
+                std::vector<Array>{in[0], transposed(in[1]), in[2], transposed(in[3]), transposed(in[4])});
+          },
+      .tolerance = sum_tolerance},
      {.name = "low_rank",
       .inputs = {small, small, small},
       .shapes = {{{2, 3, 5}, {2, 5}, {4, 2}},
@@ -350,26 +368,31 @@ TEST(LoraLinear, OfBf16AndItsGradientsMatchFloat64) {
     const Array a = scaled(draw({s.rank, in}, 4), 0.1, DType::f32);
     const Array b = scaled(draw({s.out, s.rank}, 5), 0.1, DType::f32);
     const Array weights = rounded(draw(s.x.with(-1, s.out), 6), DType::bf16);
-    const auto run = [&](DType activations, DType adapter) {
-      const std::vector<Tensor> wanted{make_tensor(x, activations), make_tensor(a, adapter),
-                                       make_tensor(b, adapter)};
-      const Tensor y = lora_linear(wanted[0], make_tensor(w, activations), make_tensor(bias, activations),
-                                   wanted[1], wanted[2], lora_scale);
+    const auto run = [&](DType activations, DType adapter, bool flips) {
+      const auto lying = [&](const Array& matrix) { return flips ? transposed(matrix) : matrix; };
+      const std::vector<Tensor> wanted{make_tensor(x, activations), make_tensor(lying(a), adapter),
+                                       make_tensor(lying(b), adapter)};
+      const Tensor y =
+          record_lora_linear(wanted[0], make_tensor(lying(w), activations), make_tensor(bias, activations),
+                             wanted[1], wanted[2], lora_scale, flips);
       std::vector<Tensor> results = grad(sum(y * make_tensor(weights, activations)), wanted);
       results.push_back(y);
       return results;
     };
-    const std::vector<Tensor> found = run(DType::bf16, DType::f32);
-    const std::vector<Tensor> exact = run(DType::f64, DType::f64);
-    const std::string context = fmt::format("{} to {} rank {}", s.x.str(), s.out, s.rank);
-    const Tolerance rounded_once = sum_tolerance(DType::bf16);
-    // Sums of up to 2100 terms near 1 of exact 16-bit numbers and f32 ones, of which a kernel may use 16
-    // bits.
-    const Tolerance of_adapter{1e-4, 5e-3};
-    expect_close(found[0], read_tensor(exact[0]), rounded_once, context + ", gradient of x");
-    expect_close(found[1], read_tensor(exact[1]), of_adapter, context + ", gradient of a");
-    expect_close(found[2], read_tensor(exact[2]), of_adapter, context + ", gradient of b");
-    expect_close(found[3], read_tensor(exact[3]), rounded_once, context);
+    for (const bool flips : {false, true}) {
+      const std::vector<Tensor> found = run(DType::bf16, DType::f32, flips);
+      const std::vector<Tensor> exact = run(DType::f64, DType::f64, flips);
+      const std::string context =
+          fmt::format("{} to {} rank {}{}", s.x.str(), s.out, s.rank, flips ? ", transposed" : "");
+      const Tolerance rounded_once = sum_tolerance(DType::bf16);
+      // Sums of up to 2100 terms near 1 of exact 16-bit numbers and f32 ones, of which a kernel may use 16
+      // bits.
+      const Tolerance of_adapter{1e-4, 5e-3};
+      expect_close(found[0], read_tensor(exact[0]), rounded_once, context + ", gradient of x");
+      expect_close(found[1], read_tensor(exact[1]), of_adapter, context + ", gradient of a");
+      expect_close(found[2], read_tensor(exact[2]), of_adapter, context + ", gradient of b");
+      expect_close(found[3], read_tensor(exact[3]), rounded_once, context);
+    }
   }
 }
 

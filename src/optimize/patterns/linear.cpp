@@ -1,7 +1,7 @@
 #include "ops/attributes.h"
+#include "optimize/patterns/bias.h"
 #include "optimize/recognize_patterns.h"
 #include "wick/ops/linalg.h"
-#include "wick/ops/movement.h"
 
 namespace wick {
 namespace {
@@ -22,13 +22,6 @@ Tensor stored_weight(const Found& f, const Pattern& weight) {
   }
   return f[weight];
 }
-
-bool is_bias(const GraphNode& bias, const GraphNode& product) {
-  return bias.spec.shape.rank() >= 1 && bias.spec.shape.elements() == product.spec.shape.dim(-1) &&
-         bias.spec.shape.dim(-1) == product.spec.shape.dim(-1) && is_floating(bias.spec.dtype);
-}
-
-Tensor as_bias(const Tensor& bias) { return reshape(bias, Shape{bias.elements()}); }
 
 /// Whether adding a bias is all that the root does to the product's shape.
 bool only_adds(const Found& f, const Pattern& product, const Pattern& bias) {
