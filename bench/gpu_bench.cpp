@@ -12,6 +12,7 @@
 #include "wick/device.h"
 #include "wick/eval.h"
 #include "wick/generate.h"
+#include "wick/grad.h"
 #include "wick/model.h"
 #include "wick/ops.h"
 
@@ -60,6 +61,24 @@ void add_lora_linear(std::int64_t rows, std::int64_t in, std::int64_t out, std::
              };
            },
            {.flops = flops, .bytes = 0});
+}
+
+/// The loss of a head in plain ops and its gradient with respect to hidden, of a weight [classes, d] or, as a
+/// matrix, [d, classes].
+void add_head(std::int64_t rows, std::int64_t d, std::int64_t classes) {
+  for (const bool as_matrix : {false, true})
+    add_case(std::string(as_matrix ? "head_matrix" : "head") + "/bf16/" + std::to_string(rows) + "x" +
+                 std::to_string(d) + "x" + std::to_string(classes),
+             [=]() -> Record {
+               const Tensor hidden = on_gpu({rows, d}, DType::bf16);
+               const Tensor w = on_gpu(as_matrix ? Shape{d, classes} : Shape{classes, d}, DType::bf16, 8);
+               const Tensor targets = arange(rows, DType::i64).to(gpu()).detach();
+               return [=] {
+                 const Tensor logits = as_matrix ? matmul(hidden, w) : matmul(hidden, transpose(w));
+                 return grad(cross_entropy(cast(logits, DType::f32), targets), {hidden})[0];
+               };
+             },
+             {.flops = 4.0 * static_cast<double>(rows * d) * static_cast<double>(classes), .bytes = 0});
 }
 
 /// A product with its bias and what follows it: an activation, or what it is added to.
@@ -275,6 +294,7 @@ void add_model(const std::string& name, const ModelConfig& shape, const std::vec
   if (gpu() == cpu) return false;
   add_lora_linear(64, 1024, 1024, 8);
   add_lora_linear(8192, 4096, 4096, 16);
+  add_head(4096, 896, 151936);
   add_row_op("softmax", [](const Tensor& x) { return softmax(x); });
   add_row_op("rms_norm", [](const Tensor& x) { return rms_norm(x, {}, 1e-6); });
   add_linear_epilogue("linear_gelu", true);

@@ -57,6 +57,11 @@ Spec infer_linear(const Spec& x, const Spec& weight, InputSpecs bias) {
   return {x.shape.with(-1, weight.shape[0]), x.dtype};
 }
 
+Spec untransposed(const Spec& matrix, bool transposed) {
+  if (!transposed || matrix.shape.rank() != 2) return matrix;
+  return {Shape{matrix.shape[1], matrix.shape[0]}, matrix.dtype};
+}
+
 double linear_flops(const Spec& x, const Spec& weight, bool has_bias) {
   const double rows = static_cast<double>(x.shape.without(-1).elements());
   return rows * static_cast<double>(2 * weight.shape.elements() + (has_bias ? weight.shape[0] : 0));

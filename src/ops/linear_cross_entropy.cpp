@@ -19,20 +19,28 @@
 namespace wick {
 namespace {
 
+LinearCrossEntropyAttrs options_of(const Attrs& attrs) { return attrs.as<LinearCrossEntropyAttrs>(); }
+bool is_transposed(const Attrs& attrs) { return options_of(attrs).transposed != 0; }
+
 /// Inputs are hidden, weight, targets, ...
 void check(InputSpecs inputs, const Attrs& attrs) {
-  infer_linear(inputs[0], inputs[1], {});
+  const Spec weight = untransposed(inputs[1], is_transposed(attrs));
+  infer_linear(inputs[0], weight, {});
   const Spec& targets = inputs[2];
   require_targets(targets.dtype);
-  if (inputs[1].shape[0] == 0) throw ShapeError("the weight must be [classes, d] with at least one class");
+  if (weight.shape[0] == 0) throw ShapeError("the weight must be [classes, d] with at least one class");
   if (!(targets.shape == inputs[0].shape.without(-1)))
     throw ShapeError(fmt::format("targets must be {}, hidden's shape without its last dimension, not {}",
                                  inputs[0].shape.without(-1).str(), targets.shape.str()));
-  require_smoothing(attrs.as<CrossEntropyAttrs>().label_smoothing);
+  require_smoothing(options_of(attrs).loss.label_smoothing);
 }
 
 /// Not rounded to a narrow hidden's dtype, as the kernel does not.
-Tensor wide_logits(Inputs inputs) { return linear(widen(inputs[0]), inputs[1]); }
+Tensor wide_logits(Inputs inputs, const Attrs& attrs) {
+  const Tensor hidden = widen(inputs[0]);
+  return is_transposed(attrs) ? matmul(hidden, cast_to(inputs[1], hidden.dtype()))
+                              : linear(hidden, inputs[1]);
+}
 
 Spec infer_sum(InputSpecs inputs, const Attrs& attrs) {
   check(inputs, attrs);
@@ -40,8 +48,9 @@ Spec infer_sum(InputSpecs inputs, const Attrs& attrs) {
 }
 
 Tensor decompose_sum(Inputs inputs, const Attrs& attrs) {
-  const auto options = attrs.as<CrossEntropyAttrs>();
-  return cross_entropy_sum(wide_logits(inputs), inputs[2], options.ignore_index, options.label_smoothing);
+  const CrossEntropyAttrs options = options_of(attrs).loss;
+  return cross_entropy_sum(wide_logits(inputs, attrs), inputs[2], options.ignore_index,
+                           options.label_smoothing);
 }
 
 Spec infer_parts(InputSpecs inputs, const Attrs& attrs) {
@@ -51,10 +60,12 @@ Spec infer_parts(InputSpecs inputs, const Attrs& attrs) {
 
 Tensor decompose_parts(Inputs inputs, const Attrs& attrs) {
   const LossParts parts = LossParts::of(inputs[0].shape());
-  const Tensor logits = wide_logits(inputs);
+  const Tensor logits = wide_logits(inputs, attrs);
   const Tensor total = decompose_sum(inputs, attrs);
-  const Tensor by_logits = cross_entropy_gradient(logits, inputs[2], ones({}, total.dtype()), attrs);
-  const Tensor by_hidden = matmul(by_logits, cast_to(inputs[1], total.dtype()));
+  const Tensor by_logits =
+      cross_entropy_gradient(logits, inputs[2], ones({}, total.dtype()), options_of(attrs).loss);
+  const Tensor weight = cast_to(inputs[1], total.dtype());
+  const Tensor by_hidden = matmul(by_logits, is_transposed(attrs) ? transpose(weight) : weight);
   return concat({reshape(by_hidden, {parts.gradient}), reshape(logsumexp(logits, {-1}), {parts.log_norms}),
                  reshape(total, {1})},
                 0);
@@ -62,16 +73,20 @@ Tensor decompose_parts(Inputs inputs, const Attrs& attrs) {
 
 /// `products` matrix products of the size of the logits', and the softmax.
 template <int products>
-double flops(InputSpecs inputs, const Spec&, const Attrs&) {
+double flops(InputSpecs inputs, const Spec&, const Attrs& attrs) {
   const auto rows = static_cast<double>(inputs[0].shape.without(-1).elements());
-  return products * linear_flops(inputs[0], inputs[1], false) +
-         4 * rows * static_cast<double>(inputs[1].shape[0]);
+  const Spec weight = untransposed(inputs[1], is_transposed(attrs));
+  return products * linear_flops(inputs[0], weight, false) + 4 * rows * static_cast<double>(weight.shape[0]);
+}
+
+std::string describe(const Attrs& attrs) {
+  return describe_cross_entropy(options_of(attrs).loss) + (is_transposed(attrs) ? ", transposed" : "");
 }
 
 const Op parts_op{.name = "linear_cross_entropy_parts",
                   .infer = infer_parts,
                   .decompose = decompose_parts,
-                  .describe = describe_cross_entropy,
+                  .describe = describe,
                   .flops = flops<2>};
 
 /// Inputs are hidden, weight, targets, the log_norms of the parts, and the gradient of the sum.
@@ -81,15 +96,18 @@ Spec infer_weight_gradient(InputSpecs inputs, const Attrs& attrs) {
 }
 
 Tensor decompose_weight_gradient(Inputs inputs, const Attrs& attrs) {
-  const Tensor by_logits = cross_entropy_gradient(wide_logits(inputs), inputs[2], inputs[4], attrs);
-  const Tensor hidden = widen(inputs[0]);
-  return cast_to(matmul(transpose(flat_rows(by_logits)), flat_rows(hidden)), inputs[1].dtype());
+  const Tensor by_logits = flat_rows(
+      cross_entropy_gradient(wide_logits(inputs, attrs), inputs[2], inputs[4], options_of(attrs).loss));
+  const Tensor hidden = flat_rows(widen(inputs[0]));
+  const Tensor gradient =
+      is_transposed(attrs) ? matmul(transpose(hidden), by_logits) : matmul(transpose(by_logits), hidden);
+  return cast_to(gradient, inputs[1].dtype());
 }
 
 const Op weight_gradient_op{.name = "linear_cross_entropy_weight_gradient",
                             .infer = infer_weight_gradient,
                             .decompose = decompose_weight_gradient,
-                            .describe = describe_cross_entropy,
+                            .describe = describe,
                             .flops = flops<2>};
 
 std::vector<Tensor> vjp(const VjpArgs& args) {
@@ -115,7 +133,7 @@ const Op sum_op{.name = "linear_cross_entropy_sum",
                 .infer = infer_sum,
                 .decompose = decompose_sum,
                 .vjp = vjp,
-                .describe = describe_cross_entropy,
+                .describe = describe,
                 .flops = flops<1>};
 
 }  // namespace
@@ -125,6 +143,11 @@ Tensor loss_of_parts(const Tensor& parts) {
   return reshape(slice(parts, 0, last, last + 1), Shape{});
 }
 
+Tensor record_loss_sum(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
+                       const LinearCrossEntropyAttrs& attrs, SourceLocation where) {
+  return record(sum_op, {hidden, weight, targets}, attrs, where);
+}
+
 Tensor record_loss_parts(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
                          const Attrs& attrs) {
   return record(parts_op, {hidden, weight, targets}, attrs, {});
@@ -132,7 +155,7 @@ Tensor record_loss_parts(const Tensor& hidden, const Tensor& weight, const Tenso
 
 Tensor linear_cross_entropy_sum(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
                                 std::int64_t ignore_index, double label_smoothing, SourceLocation where) {
-  return record(sum_op, {hidden, weight, targets}, CrossEntropyAttrs{ignore_index, label_smoothing}, where);
+  return record_loss_sum(hidden, weight, targets, {{ignore_index, label_smoothing}, 0}, where);
 }
 
 Tensor linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Tensor& targets,

@@ -1,8 +1,14 @@
 #pragma once
 
 #include "graph/op.h"
+#include "ops/attributes.h"
 
 namespace wick {
+
+struct LinearCrossEntropyAttrs {
+  CrossEntropyAttrs loss;
+  std::int64_t transposed;  ///< the weight is [d, classes]
+};
 
 /// What the gradient of `linear_cross_entropy_sum` needs, computed together with the loss. Inputs are hidden,
 /// weight and targets; the output is one row of numbers (f32, or f64 for f64) with these parts in order.
@@ -16,6 +22,10 @@ struct LossParts {
 
 /// The sum, as a rank-0 tensor, from the parts.
 Tensor loss_of_parts(const Tensor& parts);
+
+/// `linear_cross_entropy_sum` of a weight that lies as `attrs` say.
+Tensor record_loss_sum(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
+                       const LinearCrossEntropyAttrs& attrs, SourceLocation where = {});
 
 Tensor record_loss_parts(const Tensor& hidden, const Tensor& weight, const Tensor& targets,
                          const Attrs& attrs);

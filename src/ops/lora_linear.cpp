@@ -45,12 +45,6 @@ void require_factors(const Spec& a, const Spec& b, std::int64_t features_in, std
         fmt::format("the adapter's b must be [{}, {}], not {}", features_out, a.shape[0], b.shape.str()));
 }
 
-/// The matrix as lora_linear takes it.
-Spec untransposed(const Spec& matrix, bool transposed) {
-  if (!transposed || matrix.shape.rank() != 2) return matrix;
-  return {Shape{matrix.shape[1], matrix.shape[0]}, matrix.dtype};
-}
-
 Spec infer(InputSpecs inputs, const Attrs& attrs) {
   const Operands<Spec> in(inputs, attrs);
   const Spec weight = untransposed(in.weight, in.transposed);

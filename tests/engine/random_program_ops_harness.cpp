@@ -302,6 +302,9 @@ Tensor linear_layer(Recorder& r) {
   return scaled(r.one_of(ops)(x, weight, r.data({out})), features);
 }
 
+/// Other numbers, as a matrix the other way.
+Tensor turned(const Tensor& matrix) { return reshape(matrix, {matrix.dim(1), matrix.dim(0)}); }
+
 Tensor adapter(Recorder& r) {
   static const std::vector<Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&)> ops{
       [](const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
@@ -315,6 +318,12 @@ Tensor adapter(Recorder& r) {
       },
       [](const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
         return matmul(x, transpose(w)) + 0.5 * matmul(matmul(x, transpose(a)), transpose(b));
+      },
+      [](const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
+        return matmul(x, turned(w)) + matmul(matmul(x, turned(a)), turned(b)) * 0.5;
+      },
+      [](const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
+        return matmul(x, turned(w)) + linear(linear(x, a), b) + sum(w, {1});
       },
       [](const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
         return matmul(x, transpose(w)) + matmul(matmul(x, transpose(a)) * 0.5, transpose(b));
@@ -373,7 +382,8 @@ Tensor loss_of_classes(Recorder& r) {
   const Tensor weight = r.data({classes, features});
   const Tensor targets = r.indices(batch, classes);
   const Tensor positive = where(less(targets, 0), targets + classes, targets);
-  const Tensor logits = linear(hidden, weight);
+  const Tensor logits =
+      r.chance(50) ? linear(hidden, weight) : matmul(hidden, reshape(weight, {features, classes}));
   const Tensor picked = take_along_axis(log_softmax(logits), expand_dims(targets, -1), -1);
   const double count = static_cast<double>(batch.elements());
   const std::vector<Tensor> losses{

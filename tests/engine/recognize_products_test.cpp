@@ -357,6 +357,12 @@ Tensor logits() {
   static const Tensor weight = normal({20, 10}, DType::f32, 32);
   return matmul(x, transpose(weight));
 }
+Tensor head_matrix() { return normal({10, 20}, DType::f32, 33); }
+Tensor logits_of_matrix() {
+  static const Tensor x = hidden();
+  static const Tensor matrix = head_matrix();
+  return matmul(x, matrix);
+}
 Tensor targets() { return Tensor::from(std::vector<std::int64_t>{0, 7, 19, 3, 2, 5}, {6}); }
 Tensor picked(const Tensor& x) { return take_along_axis(x, expand_dims(targets(), -1), -1); }
 
@@ -374,10 +380,39 @@ const Case losses[] = {
        const Tensor l = linear(reshape(hidden(), {2, 3, 10}), normal({20, 10}, DType::f32, 32));
        return cross_entropy_sum(reshape(l, {6, 20}), targets());
      }},
+    {"of_a_matrix", "linear_cross_entropy_sum",
+     [] { return -mean(take_along_axis(log_softmax(logits_of_matrix()), expand_dims(targets(), 1), 1)); },
+     "ignore_index=-100, label_smoothing=0, transposed"},
+    {"of_a_matrix_norm_less_logit", "linear_cross_entropy_sum",
+     [] {
+       const Tensor l = logits_of_matrix();
+       return mean(logsumexp(l, {-1}) - squeeze(picked(l), -1));
+     },
+     "ignore_index=-100, label_smoothing=0, transposed"},
+    {"composite_of_a_matrix", "linear_cross_entropy_sum",
+     [] { return cross_entropy(logits_of_matrix(), targets(), 3, 0.1); },
+     "ignore_index=3, label_smoothing=0.1, transposed"},
+    {"composite_of_a_matrix_and_batches", "linear_cross_entropy_sum",
+     [] {
+       const Tensor l = matmul(reshape(hidden(), {2, 3, 10}), head_matrix());
+       return cross_entropy_sum(l, reshape(targets(), {2, 3}));
+     },
+     "ignore_index=-100, label_smoothing=0, transposed"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Losses, RecognizedProducts, ::testing::ValuesIn(losses),
                          [](const auto& i) { return std::string(i.param.name); });
+
+TEST(RecognizeLosses, MatricesThatWouldBeCopiedStay) {
+  const Tensor strided = slice(normal({10, 40}, DType::f32, 34), 1, 0, 40, 2);
+  const auto of_views = [&] {
+    return std::vector<Tensor>{cross_entropy(matmul(hidden(), strided), targets()),
+                               cross_entropy(matmul(transpose(normal({10, 6})), head_matrix()), targets())};
+  };
+  for (const Tensor& loss : of_views())
+    EXPECT_EQ(test::count_op(recognized(loss), "linear_cross_entropy_sum"), 0u);
+  test::expect_same_results("recognize", of_views);
+}
 
 TEST(RecognizeLosses, OtherRowsThanTheHeadsStay) {
   const auto halves = [] {

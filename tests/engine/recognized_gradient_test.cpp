@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "ops/linear_cross_entropy.h"
 #include "ops/lora_parts.h"
 #include "optimize/decompose_scope.h"
 #include "optimize/pipeline.h"
@@ -168,6 +169,17 @@ const std::vector<Case>& cases() {
        {{2, 5, 12}, {2, 5, 12}, {2, 5, 12}},
        "attention",
        "attention_gradient"},
+      {"cross_entropy_of_a_matrix",
+       [](const auto& in) {
+         return loss_of(matmul(in[0], in[1]), reshape(targets_of(6), {2, 3}));
+       },
+       [](const auto& in) {
+         const Tensor targets = reshape(targets_of(6), {2, 3});
+         return record_loss_sum(in[0], in[1], targets, {{-100, 0}, 1}) / 6.0;
+       },
+       {{2, 3, 7}, {7, 9}},
+       "linear_cross_entropy_sum",
+       "linear_cross_entropy_parts"},
       {"cross_entropy",
        [](const auto& in) {
          return loss_of(product(in[0], in[1]), reshape(targets_of(6), {2, 3}));
@@ -481,17 +493,20 @@ TEST(GradientOfRecognized, CrossEntropyNeverHoldsAllLogits) {
   constexpr std::int64_t classes = 20'000;
   const std::uint64_t logits = std::uint64_t{rows} * classes;
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    const std::vector<Tensor> in{normal({1, rows, 8}, dtype), normal({classes, 8}, dtype, 2)};
-    const auto arena = [&] {
-      const Tensor z = product(in[0], in[1]);
-      const Tensor loss = loss_of(cast(z, DType::f32), reshape(targets_of(rows), {1, rows}));
-      std::vector<Tensor> outputs = grad(loss, in);
-      outputs.push_back(loss);
-      return plan_memory(outputs).arena_bytes;
-    };
-    EXPECT_LT(arena(), logits * sizeof(float) / 2);
-    const DisablePassesScope without({"recognize"});
-    EXPECT_GT(arena(), logits * sizeof(float));
+    for (const bool transposed : {true, false}) {
+      const Tensor hidden = normal({1, rows, 8}, dtype);
+      const Tensor weight = normal(transposed ? Shape{classes, 8} : Shape{8, classes}, dtype, 2);
+      const auto arena = [&] {
+        const Tensor z = transposed ? product(hidden, weight) : matmul(hidden, weight);
+        const Tensor loss = loss_of(cast(z, DType::f32), reshape(targets_of(rows), {1, rows}));
+        std::vector<Tensor> outputs = grad(loss, {hidden, weight});
+        outputs.push_back(loss);
+        return plan_memory(outputs).arena_bytes;
+      };
+      EXPECT_LT(arena(), logits * sizeof(float) / 2);
+      const DisablePassesScope without({"recognize"});
+      EXPECT_GT(arena(), logits * sizeof(float));
+    }
   }
 }
 

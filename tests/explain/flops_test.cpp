@@ -6,6 +6,8 @@
 #include <functional>
 
 #include "graph/node.h"
+#include "ops/linear_cross_entropy.h"
+#include "ops/lora_parts.h"
 #include "wick/grad.h"
 #include "wick/ops.h"
 
@@ -75,6 +77,11 @@ TEST(Flops, AreCountedByHand) {
          return lora_linear(x, f32({5, 6}), {}, f32({2, 6}), f32({5, 2}), 2.0);
        },
        2 * 4 * 5 * 6 + 2 * 4 * 2 * 6 + 2 * 4 * 5 * 2 + 4 * 2 + 4 * 5},
+      {"LoRA linear of matrices [in, out], with bias",
+       [&] {
+         return record_lora_linear(x, f32({6, 5}), f32({5}), f32({6, 2}), f32({2, 5}), 2.0, true);
+       },
+       2 * 4 * 5 * 6 + 2 * 4 * 2 * 6 + 2 * 4 * 5 * 2 + 4 * 2 + 2 * 4 * 5},
       {"sum", [&] { return sum(x, {1}); }, 24},
       {"argmax", [&] { return argmax(x, 1); }, 24},
       {"softmax", [&] { return softmax(x, -1); }, 24 * 5},
@@ -87,6 +94,11 @@ TEST(Flops, AreCountedByHand) {
       {"output head and loss",
        [&] {
          return linear_cross_entropy_sum(x, f32({9, 6}), ids);
+       },
+       2 * 4 * 9 * 6 + 4 * 4 * 9},
+      {"the same of a weight [d, classes]",
+       [&] {
+         return record_loss_sum(x, f32({6, 9}), ids, {{-100, 0}, 1});
        },
        2 * 4 * 9 * 6 + 4 * 4 * 9},
       {"swiglu: its decomposition's", [&] { return swiglu(x, x); }, 24 * 3},

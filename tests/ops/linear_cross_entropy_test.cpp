@@ -1,3 +1,5 @@
+#include "ops/linear_cross_entropy.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -59,6 +61,16 @@ Array random_array(const Shape& shape, std::uint64_t seed, double scale) {
   return a;
 }
 
+Array transposed(const Array& matrix) {
+  const std::int64_t rows = matrix.shape[0];
+  const std::int64_t columns = matrix.shape[1];
+  Array result{{columns, rows}, {}};
+  for (std::int64_t j = 0; j < columns; ++j)
+    for (std::int64_t i = 0; i < rows; ++i)
+      result.values.push_back(matrix.values[static_cast<std::size_t>(i * columns + j)]);
+  return result;
+}
+
 /// Every third target is ignored.
 std::vector<std::int64_t> some_targets(std::int64_t rows, std::int64_t classes) {
   std::vector<std::int64_t> targets;
@@ -73,21 +85,27 @@ struct Sizes {
   std::int64_t d;
 };
 
+/// Of a weight [classes, d], or [d, classes] when it is `transposed`.
+Tensor loss_sum(const Tensor& hidden, const Tensor& weight, const Tensor& targets, double smoothing,
+                bool transposed) {
+  if (!transposed) return linear_cross_entropy_sum(hidden, weight, targets, ignored, smoothing);
+  return record_loss_sum(hidden, weight, targets, {{ignored, smoothing}, 1});
+}
+
 /// The gradients' terms cancel, down to 0 for one class: their tolerance is relative to the largest element,
 /// and 1e-8 beside it.
-void check(const Sizes& size, DType hidden_dtype, DType weight_dtype, double smoothing, double loss_tolerance,
-           double gradient_tolerance) {
+void check_lying(bool flips, const Sizes& size, DType hidden_dtype, DType weight_dtype, double smoothing,
+                 double loss_tolerance, double gradient_tolerance) {
   SCOPED_TRACE(::testing::Message() << size.rows << " rows, " << size.classes << " classes, d " << size.d
                                     << ", " << name_of(hidden_dtype) << " by " << name_of(weight_dtype)
-                                    << ", smoothing " << smoothing);
+                                    << ", smoothing " << smoothing << (flips ? ", transposed" : ""));
   const Array h = rounded(random_array({size.rows, size.d}, 1, 1), hidden_dtype);
   const Array w = rounded(random_array({size.classes, size.d}, 2, 0.5), weight_dtype);
   const std::vector<std::int64_t> t = some_targets(size.rows, size.classes);
   const Expected expected = reference(h, w, t, smoothing);
   const Tensor hidden = make_tensor(h, hidden_dtype);
-  const Tensor weight = make_tensor(w, weight_dtype);
-  const Tensor loss =
-      linear_cross_entropy_sum(hidden, weight, Tensor::from(t, {size.rows}), ignored, smoothing);
+  const Tensor weight = make_tensor(flips ? transposed(w) : w, weight_dtype);
+  const Tensor loss = loss_sum(hidden, weight, Tensor::from(t, {size.rows}), smoothing, flips);
   const std::vector<Tensor> gradients = grad(loss * 0.5, {hidden, weight});
   EXPECT_EQ(gradients[0].dtype(), hidden_dtype);
   EXPECT_EQ(gradients[1].dtype(), weight_dtype);
@@ -97,12 +115,17 @@ void check(const Sizes& size, DType hidden_dtype, DType weight_dtype, double smo
     expect_close(actual, e, {gradient_tolerance, gradient_tolerance * largest + 1e-8}, name);
   };
   near(gradients[0], expected.hidden, "hidden");
-  near(gradients[1], expected.weight, "weight");
+  near(gradients[1], flips ? transposed(expected.weight) : expected.weight, "weight");
   EXPECT_NEAR(cast(loss, DType::f64).item<double>(), expected.loss, loss_tolerance * (1 + expected.loss));
   // The loss alone is another kernel.
-  const Tensor again =
-      linear_cross_entropy_sum(hidden, weight, Tensor::from(t, {size.rows}), ignored, smoothing);
+  const Tensor again = loss_sum(hidden, weight, Tensor::from(t, {size.rows}), smoothing, flips);
   EXPECT_NEAR(cast(again, DType::f64).item<double>(), expected.loss, loss_tolerance * (1 + expected.loss));
+}
+
+void check(const Sizes& size, DType hidden_dtype, DType weight_dtype, double smoothing, double loss_tolerance,
+           double gradient_tolerance) {
+  for (const bool flips : {false, true})
+    check_lying(flips, size, hidden_dtype, weight_dtype, smoothing, loss_tolerance, gradient_tolerance);
 }
 
 /// Sizes that are not multiples of anything, of one row and one class, and across the boundaries of row
@@ -135,28 +158,29 @@ TEST(LinearCrossEntropy, DecomposesEverywhere) {
 }
 
 TEST(LinearCrossEntropy, GradientMatchesFiniteDifferences) {
-  const Array h = random_array({3, 4}, 3, 1);
-  const Array w = random_array({5, 4}, 4, 1);
   const Tensor targets = Tensor::from<std::int64_t>({4, ignored, 1}, {3});
-  const auto loss = [&](const Array& hidden, const Array& weight) {
-    return linear_cross_entropy(make_tensor(hidden, DType::f64), make_tensor(weight, DType::f64), targets,
-                                ignored, 0.1);
-  };
-  const Tensor hidden = make_tensor(h, DType::f64);
-  const Tensor weight = make_tensor(w, DType::f64);
-  const std::vector<Tensor> gradients =
-      grad(linear_cross_entropy(hidden, weight, targets, ignored, 0.1), {hidden, weight});
-  constexpr double step = 1e-6;
-  for (int which : {0, 1}) {
-    const std::vector<double> found = gradients[static_cast<std::size_t>(which)].to_vector<double>();
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      Array moved[2][2] = {{h, w}, {h, w}};
-      moved[0][which].values[i] += step;
-      moved[1][which].values[i] -= step;
-      const double slope =
-          (loss(moved[0][0], moved[0][1]).item<double>() - loss(moved[1][0], moved[1][1]).item<double>()) /
-          (2 * step);
-      EXPECT_NEAR(found[i], slope, 1e-5 + 1e-3 * std::abs(slope)) << which << " " << i;
+  for (const bool flips : {false, true}) {
+    const Array h = random_array({3, 4}, 3, 1);
+    const Array w = random_array(flips ? Shape{4, 5} : Shape{5, 4}, 4, 1);
+    const auto loss = [&](const Array& hidden, const Array& weight) {
+      return loss_sum(make_tensor(hidden, DType::f64), make_tensor(weight, DType::f64), targets, 0.1, flips);
+    };
+    const Tensor hidden = make_tensor(h, DType::f64);
+    const Tensor weight = make_tensor(w, DType::f64);
+    const std::vector<Tensor> gradients =
+        grad(loss_sum(hidden, weight, targets, 0.1, flips), {hidden, weight});
+    constexpr double step = 1e-6;
+    for (int which : {0, 1}) {
+      const std::vector<double> found = gradients[static_cast<std::size_t>(which)].to_vector<double>();
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        Array moved[2][2] = {{h, w}, {h, w}};
+        moved[0][which].values[i] += step;
+        moved[1][which].values[i] -= step;
+        const double above = loss(moved[0][0], moved[0][1]).item<double>();
+        const double below = loss(moved[1][0], moved[1][1]).item<double>();
+        const double slope = (above - below) / (2 * step);
+        EXPECT_NEAR(found[i], slope, 1e-5 + 1e-3 * std::abs(slope)) << which << " " << i;
+      }
     }
   }
 }
@@ -173,11 +197,15 @@ TEST(LinearCrossEntropy, NothingToLearnGivesZero) {
   for (std::int64_t rows : {0, 4}) {
     const Tensor hidden = make_tensor(random_array({rows, 6}, 7, 1), DType::f32);
     const Tensor weight = make_tensor(random_array({5, 6}, 8, 1), DType::f32);
-    const Tensor loss = linear_cross_entropy(hidden, weight, full({rows}, ignored, DType::i64));
-    const std::vector<Tensor> gradients = grad(loss, {hidden, weight});
-    EXPECT_EQ(loss.item<float>(), 0.0f);
-    EXPECT_EQ(gradients[0].to_vector<float>(), std::vector<float>(static_cast<std::size_t>(rows * 6), 0.0f));
-    EXPECT_EQ(gradients[1].to_vector<float>(), std::vector<float>(30, 0.0f));
+    const Tensor targets = full({rows}, ignored, DType::i64);
+    for (const Tensor& loss : {linear_cross_entropy(hidden, weight, targets),
+                               loss_sum(hidden, reshape(weight, {6, 5}), targets, 0, true)}) {
+      const std::vector<Tensor> gradients = grad(loss, {hidden, weight});
+      EXPECT_EQ(loss.item<float>(), 0.0f);
+      EXPECT_EQ(gradients[0].to_vector<float>(),
+                std::vector<float>(static_cast<std::size_t>(rows * 6), 0.0f));
+      EXPECT_EQ(gradients[1].to_vector<float>(), std::vector<float>(30, 0.0f));
+    }
   }
 }
 

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "backend/cpu/class_rows.h"
+#include "backend/cpu/class_weight.h"
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/matrix_product.h"
@@ -49,32 +50,36 @@ struct ProductPair {
   }
 };
 
-/// What the three kernels share: inputs hidden [rows, d], weight [classes, d] and targets [rows]. Rows whose
-/// target is ignored are left out before anything is computed. Each of `workers` has logits of its own.
+/// What the three kernels share: inputs hidden [rows, d], weight [classes, d] (or [d, classes]) and targets
+/// [rows]. Rows whose target is ignored are left out before anything is computed. Each of `workers` has
+/// logits of its own.
 class ChunkedKernel : public Kernel {
  public:
   ChunkedKernel(const KernelRequest& request, std::int64_t workers)
       : workers_(workers),
-        options_(request.attrs.as<CrossEntropyAttrs>()),
+        options_(request.attrs.as<LinearCrossEntropyAttrs>().loss),
+        transposed_(request.attrs.as<LinearCrossEntropyAttrs>().transposed != 0),
         dtype_(request.inputs[0].dtype),
-        weight_dtype_(request.inputs[1].dtype),
         target_dtype_(request.inputs[2].dtype),
         rows_(request.inputs[2].shape().elements()),
-        classes_(request.inputs[1].shape()[0]),
-        d_(request.inputs[1].shape()[1]) {
+        classes_(request.inputs[1].shape()[transposed_ ? 1 : 0]),
+        d_(request.inputs[1].shape()[transposed_ ? 0 : 1]),
+        weight_(request.inputs[1].dtype, classes_, d_, transposed_) {
     const std::int64_t least = (rows_ + most_block_rows - 1) / most_block_rows;
     const std::int64_t blocks = (least + workers - 1) / workers * workers;
     block_ = (rows_ + blocks - 1) / blocks;
     chunk_ = std::min(classes_, most_chunk_classes);
     logits_ = for_chunks([&](std::int64_t n) {
-      return MatmulProblem{.m = block_, .n = n, .k = d_, .a = {d_, 1}, .b = {1, d_}, .batch = {}};
+      const ClassWeight w = chunk_layout(n);
+      const auto b = MatrixStrides::of(d_, n, w.feature_step(), w.class_step());
+      return MatmulProblem{.m = block_, .n = n, .k = d_, .a = {d_, 1}, .b = b, .batch = {}};
     });
     rows_at_ = scratch_.add(rows_ * static_cast<std::int64_t>(sizeof(std::int64_t)));
     hidden_at_ = scratch_.add(blocks * block_ * d_ * element());
     logits_at_ = own_.add(block_ * chunk_ * float_bytes);
     // Probabilities in f32 take the place of the logits.
     weights_at_ = dtype_ == DType::f32 ? logits_at_ : own_.add(block_ * chunk_ * element());
-    wide_at_ = weight_dtype_ == dtype_ ? 0 : own_.add(chunk_ * d_ * float_bytes);
+    wide_at_ = weight_.dtype() == dtype_ ? 0 : own_.add(chunk_ * d_ * float_bytes);
     require_product_scratch(logits_);
   }
 
@@ -93,14 +98,14 @@ class ChunkedKernel : public Kernel {
   };
 
   std::int64_t element() const { return static_cast<std::int64_t>(size_of(dtype_)); }
-  std::int64_t weight_element() const { return static_cast<std::int64_t>(size_of(weight_dtype_)); }
 
   template <typename F>
-  ProductPair for_chunks(const F& problem, bool add = false) const {
+  ProductPair for_chunks(const F& problem, ProductOptions options = {}) const {
+    options.c = DType::f32;
     ProductPair pair;
     const ThreadLimit limit(workers_ > 1 ? 1 : omp_get_max_threads());
     const auto make = [&](std::int64_t classes) {
-      auto product = MatrixProduct::make(problem(classes), dtype_, {.c = DType::f32, .accumulate = add});
+      auto product = MatrixProduct::make(problem(classes), dtype_, options);
       if (!product) throw InternalError("linear_cross_entropy: no product for a chunk");
       return product;
     };
@@ -151,15 +156,15 @@ class ChunkedKernel : public Kernel {
     return counted;
   }
 
-  /// Rows [first, first + count) of the weight, in hidden's dtype.
-  const void* weight_rows(const void* weight, std::int64_t first, std::int64_t count, std::byte* own) const {
-    const std::int64_t row_bytes = d_ * weight_element();
-    const std::byte* rows = static_cast<const std::byte*>(weight) + first * row_bytes;
-    if (weight_dtype_ == dtype_) return rows;
+  /// How that which `weight_chunk` returns for n classes lies.
+  ClassWeight chunk_layout(std::int64_t n) const {
+    return {dtype_, weight_.dtype() == dtype_ ? classes_ : n, d_, transposed_};
+  }
+  /// The weight of classes [first, first + n), in hidden's dtype.
+  const void* weight_chunk(const void* weight, std::int64_t first, std::int64_t n, std::byte* own) const {
+    if (weight_.dtype() == dtype_) return static_cast<const std::byte*>(weight) + weight_.offset_bytes(first);
     auto* wide = reinterpret_cast<float*>(own + wide_at_);
-    parallel_rows(count, d_, [&](std::int64_t begin, std::int64_t end) {
-      widen_row(weight_dtype_, rows + begin * row_bytes, wide + begin * d_, (end - begin) * d_);
-    });
+    weight_.widen(weight, first, n, wide);
     return wide;
   }
 
@@ -172,12 +177,13 @@ class ChunkedKernel : public Kernel {
   std::int64_t workers_;
 
   CrossEntropyAttrs options_;
+  bool transposed_;  // the weight is [d, classes]
   DType dtype_;
-  DType weight_dtype_;
   DType target_dtype_;
   std::int64_t rows_;
   std::int64_t classes_;
   std::int64_t d_;
+  ClassWeight weight_;
   std::int64_t block_;     // rows
   std::int64_t chunk_;     // classes
   ScratchLayout scratch_;  // of all
@@ -207,9 +213,11 @@ class LossKernel final : public ChunkedKernel {
     if constexpr (parts) {
       gradient_ = for_chunks(
           [&](std::int64_t n) {
-            return MatmulProblem{.m = block_, .n = d_, .k = n, .a = {n, 1}, .b = {d_, 1}, .batch = {}};
+            const ClassWeight w = chunk_layout(n);
+            const auto b = MatrixStrides::of(n, d_, w.class_step(), w.feature_step());
+            return MatmulProblem{.m = block_, .n = d_, .k = n, .a = {n, 1}, .b = b, .batch = {}};
           },
-          true);
+          {.accumulate = true});
       gradient_at_ = own_.add(block_ * d_ * float_bytes);
       if (options_.label_smoothing > 0) weight_sum_at_ = scratch_.add(d_ * float_bytes);
       require_product_scratch(gradient_);
@@ -223,7 +231,8 @@ class LossKernel final : public ChunkedKernel {
     const LossParts sizes{rows_ * d_, rows_};
     if constexpr (parts) {
       std::fill_n(out, sizes.size(), 0.0f);
-      if (options_.label_smoothing > 0) sum_weights(inputs[1], scratch);
+      if (options_.label_smoothing > 0)
+        weight_.sum_classes(inputs[1], reinterpret_cast<float*>(scratch + weight_sum_at_));
     }
     auto* losses = reinterpret_cast<double*>(scratch + losses_at_);
     const std::int64_t blocks = (counted.count + block_ - 1) / block_;
@@ -272,7 +281,7 @@ class LossKernel final : public ChunkedKernel {
     std::byte* weights = this->weights(own);
     for (std::int64_t c = 0; c < classes_; c += chunk_) {
       const std::int64_t n = std::min(chunk_, classes_ - c);
-      const void* w = weight_rows(weight, c, n, own);
+      const void* w = weight_chunk(weight, c, n, own);
       run_product(logits_, n, counted.hidden + first * d_ * element(), w, logits, own);
       parallel_rows(used, n, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
@@ -287,21 +296,6 @@ class LossKernel final : public ChunkedKernel {
     }
   }
 
-  /// The sum over all classes of their weights; each column is added in order.
-  void sum_weights(const void* weight, std::byte* scratch) const {
-    auto* sums = reinterpret_cast<float*>(scratch + weight_sum_at_);
-    parallel_for(d_, std::max<std::int64_t>(16, 16384 / classes_), [&](std::int64_t begin, std::int64_t end) {
-      std::fill(sums + begin, sums + end, 0.0f);
-      for (std::int64_t c = 0; c < classes_; ++c)
-        for (std::int64_t i = begin; i < end; ++i) sums[i] += weight_at(weight, c * d_ + i);
-    });
-  }
-  float weight_at(const void* weight, std::int64_t i) const {
-    if (weight_dtype_ == DType::bf16) return static_cast<float>(static_cast<const bfloat16*>(weight)[i]);
-    if (weight_dtype_ == DType::f16) return static_cast<float>(static_cast<const float16*>(weight)[i]);
-    return static_cast<const float*>(weight)[i];
-  }
-
   /// gradient / sum - (1 - e) w_target - e / classes sum_c w_c, to the rows of hidden that they belong to.
   void write_parts(const void* weight, const void* targets, const Counted& counted, std::int64_t first,
                    std::int64_t used, const LossParts& sizes, float* out, const std::byte* scratch,
@@ -312,11 +306,15 @@ class LossKernel final : public ChunkedKernel {
     parallel_rows(used, d_, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t row = counted.rows[first + i];
-        const std::byte* of_target =
-            static_cast<const std::byte*>(weight) + target(targets, row) * d_ * weight_element();
+        const std::int64_t t = target(targets, row);
         float* to = out + row * d_;
-        finish_gradient(gradient + i * d_, 1 / states[i].sum, weight_dtype_, of_target, 1 - smoothing, to,
-                        d_);
+        const void* of_target = static_cast<const std::byte*>(weight) + weight_.offset_bytes(t);
+        if (transposed_) {
+          weight_.copy_class(weight, t, to);
+          of_target = to;
+        }
+        finish_gradient(gradient + i * d_, 1 / states[i].sum, transposed_ ? DType::f32 : weight_.dtype(),
+                        of_target, 1 - smoothing, to, d_);
         if (smoothing > 0)
           finish_gradient(to, 1, DType::f32, scratch + weight_sum_at_,
                           smoothing / static_cast<float>(classes_), to, d_);
@@ -337,13 +335,16 @@ class WeightGradientKernel final : public ChunkedKernel {
  public:
   explicit WeightGradientKernel(const KernelRequest& request) : ChunkedKernel(request, 1) {
     const auto problem = [&](std::int64_t n) {
+      if (transposed_)
+        return MatmulProblem{.m = d_, .n = n, .k = block_, .a = {1, d_}, .b = {n, 1}, .batch = {}};
       return MatmulProblem{.m = n, .n = d_, .k = block_, .a = {1, n}, .b = {d_, 1}, .batch = {}};
     };
-    first_ = for_chunks(problem);
-    more_ = for_chunks(problem, true);
+    const std::int64_t row_stride = transposed_ && weight_.dtype() == DType::f32 ? classes_ : 0;
+    first_ = for_chunks(problem, {.c_row_stride = row_stride});
+    more_ = for_chunks(problem, {.c_row_stride = row_stride, .accumulate = true});
     require_product_scratch(first_);
     require_product_scratch(more_);
-    if (weight_dtype_ != DType::f32) gradient_at_ = scratch_.add(chunk_ * d_ * float_bytes);
+    if (weight_.dtype() != DType::f32) gradient_at_ = scratch_.add(chunk_ * d_ * float_bytes);
   }
 
   void run(const void* const* inputs, void* output, void* scratch_memory) const override {
@@ -351,26 +352,25 @@ class WeightGradientKernel final : public ChunkedKernel {
     const Counted counted = counted_rows(inputs, scratch);
     auto* out = static_cast<std::byte*>(output);
     if (counted.count == 0) {
-      std::memset(out, 0, static_cast<std::size_t>(classes_ * d_ * weight_element()));
+      std::memset(out, 0, static_cast<std::size_t>(classes_ * d_ * weight_.element()));
       return;
     }
     std::byte* own = this->own(scratch, 0);
     for (std::int64_t c = 0; c < classes_; c += chunk_) {
       const std::int64_t n = std::min(chunk_, classes_ - c);
-      std::byte* to = out + c * d_ * weight_element();
-      float* gradient = reinterpret_cast<float*>(weight_dtype_ == DType::f32 ? to : scratch + gradient_at_);
-      const void* w = weight_rows(inputs[1], c, n, own);
+      std::byte* to = out + weight_.offset_bytes(c);
+      float* gradient = reinterpret_cast<float*>(weight_.dtype() == DType::f32 ? to : scratch + gradient_at_);
+      const void* w = weight_chunk(inputs[1], c, n, own);
       for (std::int64_t first = 0; first < counted.count; first += block_) {
         const std::byte* hidden = counted.hidden + first * d_ * element();
         run_product(logits_, n, hidden, w, logits(own), own);
         fill_gradients(inputs, counted, first, c, n, own);
-        run_product(first == 0 ? first_ : more_, n, weights(own), hidden, gradient, own);
+        const void* weights = this->weights(own);
+        run_product(first == 0 ? first_ : more_, n, transposed_ ? hidden : weights,
+                    transposed_ ? weights : hidden, gradient, own);
       }
-      if (weight_dtype_ == DType::f32) continue;
-      parallel_rows(n, d_, [&](std::int64_t begin, std::int64_t end) {
-        narrow_row(weight_dtype_, gradient + begin * d_, to + begin * d_ * weight_element(),
-                   (end - begin) * d_);
-      });
+      if (weight_.dtype() == DType::f32) continue;
+      weight_.narrow(gradient, c, n, output);
     }
   }
 

@@ -103,48 +103,49 @@ __global__ void __launch_bounds__(block_threads)
 
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
-    finish_gradient(const ClassChunk all, const RunningSoftmax* states, float smoothing, const T* weight,
-                    const float* weight_sum, long long d, float* gradient, float* log_norms) {
+    finish_gradient(const ClassChunk all, const RunningSoftmax* states, float smoothing,
+                    const ClassWeight weight, const float* weight_sum, float* gradient, float* log_norms) {
   begin_in_order();
   const long long row = blockIdx.x;
   const long long target = target_of(all, row);
   const RunningSoftmax state = states[row];
   const float scale = 1 / state.sum;
   const float uniform = smoothing / static_cast<float>(all.classes);
-  for (long long i = threadIdx.x; i < d; i += block_threads) {
-    float& to = gradient[row * d + i];
+  const T* const of_target = static_cast<const T*>(weight.data) + target * weight.class_step;
+  for (long long i = threadIdx.x; i < weight.d; i += block_threads) {
+    float& to = gradient[row * weight.d + i];
     if (target < 0) {
       to = 0;
       continue;
     }
-    float value = to * scale - (1 - smoothing) * read(weight[target * d + i]);
+    float value = to * scale - (1 - smoothing) * read(of_target[i * weight.feature_step]);
     if (weight_sum) value -= uniform * weight_sum[i];
     to = value;
   }
   if (threadIdx.x == 0) log_norms[row] = target < 0 ? 0.0f : state.largest + logf(state.sum);
 }
 
-/// Columns of part blockIdx.y of the rows.
+/// A feature a thread, part blockIdx.y of the classes.
 template <typename T>
-__global__ void __launch_bounds__(block_threads)
-    sum_weight_parts(const T* weight, long long classes, long long d, float* parts) {
+__global__ void __launch_bounds__(block_threads) sum_weight_parts(const ClassWeight weight, float* parts) {
   begin_in_order();
-  const long long column = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
-  if (column >= d) return;
-  const long long begin = classes * blockIdx.y / gridDim.y;
-  const long long end = classes * (blockIdx.y + 1) / gridDim.y;
+  const long long feature = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
+  if (feature >= weight.d) return;
+  const long long begin = weight.classes * blockIdx.y / gridDim.y;
+  const long long end = weight.classes * (blockIdx.y + 1) / gridDim.y;
+  const T* const of_feature = static_cast<const T*>(weight.data) + feature * weight.feature_step;
   float total = 0;
-  for (long long row = begin; row < end; ++row) total += read(weight[row * d + column]);
-  parts[blockIdx.y * d + column] = total;
+  for (long long c = begin; c < end; ++c) total += read(of_feature[c * weight.class_step]);
+  parts[blockIdx.y * weight.d + feature] = total;
 }
 
 __global__ void __launch_bounds__(block_threads) sum_parts(const float* parts, long long d, float* sum) {
   begin_in_order();
-  const long long column = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
-  if (column >= d) return;
+  const long long feature = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x;
+  if (feature >= d) return;
   float total = 0;
-  for (long long part = 0; part < weight_sum_parts; ++part) total += parts[part * d + column];
-  sum[column] = total;
+  for (long long part = 0; part < weight_sum_parts; ++part) total += parts[part * d + feature];
+  sum[feature] = total;
 }
 
 template <typename T>
@@ -197,23 +198,23 @@ void launch_sum_losses(const ClassChunk& all, const RunningSoftmax* states, doub
 }
 
 void launch_finish_gradient(const ClassChunk& all, const RunningSoftmax* states, double smoothing,
-                            DType dtype, const void* weight, const float* weight_sum, std::int64_t d,
-                            float* gradient, float* log_norms) {
-  visit_narrow(dtype, [&]<typename T>() {
+                            const ClassWeight& weight, const float* weight_sum, float* gradient,
+                            float* log_norms) {
+  visit_narrow(weight.dtype, [&]<typename T>() {
     launch_kernel(finish_gradient<T>, {static_cast<unsigned>(all.rows), block_threads},
                   current_launch().stream, "finish_gradient", all, states, static_cast<float>(smoothing),
-                  static_cast<const T*>(weight), weight_sum, d, gradient, log_norms);
+                  weight, weight_sum, gradient, log_norms);
   });
 }
 
-void launch_sum_weights(DType dtype, const void* weight, std::int64_t classes, std::int64_t d, float* parts,
-                        float* sum) {
+void launch_sum_weights(const ClassWeight& weight, float* parts, float* sum) {
   const cudaStream_t stream = current_launch().stream;
-  visit_narrow(dtype, [&]<typename T>() {
-    launch_kernel(sum_weight_parts<T>, {dim3(blocks_over(d), weight_sum_parts), block_threads}, stream,
-                  "sum_weights", static_cast<const T*>(weight), classes, d, parts);
+  visit_narrow(weight.dtype, [&]<typename T>() {
+    launch_kernel(sum_weight_parts<T>, {dim3(blocks_over(weight.d), weight_sum_parts), block_threads}, stream,
+                  "sum_weights", weight, parts);
   });
-  launch_kernel(sum_parts, {blocks_over(d), block_threads}, stream, "sum_weights", parts, d, sum);
+  launch_kernel(sum_parts, {blocks_over(weight.d), block_threads}, stream, "sum_weights", parts, weight.d,
+                sum);
 }
 
 void launch_class_gradients(const ClassChunk& chunk, const float* log_norms, double smoothing,

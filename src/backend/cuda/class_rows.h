@@ -29,6 +29,14 @@ struct ClassChunk {
   std::int64_t ignored;
 };
 
+/// The weight of all classes, with the elements from one class to the next, and from one feature.
+struct ClassWeight {
+  const void* data;
+  DType dtype;
+  std::int64_t classes, d;
+  std::int64_t class_step, feature_step;
+};
+
 void launch_start_rows(RunningSoftmax* states, std::int64_t rows);
 
 /// Takes a chunk in. Where `weights` is given, it becomes exp(logit - largest) [rows, count] in `dtype`, and
@@ -44,13 +52,12 @@ void launch_sum_losses(const ClassChunk& all, const RunningSoftmax* states, doub
 /// gradient / sum - (1 - e) w_target - e / classes weight_sum, 0 in ignored rows, in place; and log(sum(exp))
 /// of each row.
 void launch_finish_gradient(const ClassChunk& all, const RunningSoftmax* states, double smoothing,
-                            DType dtype, const void* weight, const float* weight_sum, std::int64_t d,
-                            float* gradient, float* log_norms);
+                            const ClassWeight& weight, const float* weight_sum, float* gradient,
+                            float* log_norms);
 
-/// The sum of the rows of weight [classes, d]; `parts` is memory for weight_sum_parts of them.
+/// The sum of the weight over all classes, [d]; `parts` is memory for weight_sum_parts of them.
 inline constexpr std::int64_t weight_sum_parts = 64;
-void launch_sum_weights(DType dtype, const void* weight, std::int64_t classes, std::int64_t d, float* parts,
-                        float* sum);
+void launch_sum_weights(const ClassWeight& weight, float* parts, float* sum);
 
 /// (softmax - (1 - e) one_hot - e / classes) grad of a chunk, in `dtype`; 0 in ignored rows.
 void launch_class_gradients(const ClassChunk& chunk, const float* log_norms, double smoothing,

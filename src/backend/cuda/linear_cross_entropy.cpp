@@ -16,13 +16,13 @@ namespace {
 /// A chunk of classes: large enough for products at full speed, a small part of all logits.
 constexpr std::int64_t most_logits = std::int64_t{1} << 25;
 constexpr std::int64_t enough_chunks = 16;
-constexpr std::int64_t class_step = 256;
+constexpr std::int64_t chunk_step = 256;
 constexpr std::int64_t most_workspace = std::int64_t{8} << 20;
 
 std::int64_t chunk_classes(std::int64_t rows, std::int64_t classes) {
   const std::int64_t wanted =
       std::min(most_logits / rows, std::max<std::int64_t>(4096, classes / enough_chunks));
-  return std::min(classes, std::max(class_step, wanted / class_step * class_step));
+  return std::min(classes, std::max(chunk_step, wanted / chunk_step * chunk_step));
 }
 
 /// A share of a kernel's scratch memory.
@@ -45,20 +45,22 @@ struct ChunkProduct {
   LtMatmul rest;
 };
 
-/// What the three kernels share: inputs hidden [rows, d], weight [classes, d] of the same dtype, targets
-/// [rows].
+/// What the three kernels share: inputs hidden [rows, d], weight [classes, d] (or [d, classes]) of the same
+/// dtype, targets [rows].
 class ChunkedKernel : public Kernel {
  public:
   explicit ChunkedKernel(const KernelRequest& request)
-      : options_(request.attrs.as<CrossEntropyAttrs>()),
+      : options_(request.attrs.as<LinearCrossEntropyAttrs>().loss),
+        transposed_(request.attrs.as<LinearCrossEntropyAttrs>().transposed != 0),
         dtype_(request.inputs[0].dtype),
         wide_targets_(request.inputs[2].dtype == DType::i64),
         rows_(request.inputs[2].shape().elements()),
-        classes_(request.inputs[1].shape()[0]),
-        d_(request.inputs[1].shape()[1]),
+        classes_(request.inputs[1].shape()[transposed_ ? 1 : 0]),
+        d_(request.inputs[1].shape()[transposed_ ? 0 : 1]),
         chunk_(chunk_classes(rows_, classes_)),
         logits_(product([this](std::int64_t n) {
-          return LtProblem{.m = rows_, .n = n, .k = d_, .a = {d_, 1}, .b = {1, d_}};
+          const MatrixStrides weight = MatrixStrides::of(d_, n, feature_step(), class_step());
+          return LtProblem{.m = rows_, .n = n, .k = d_, .a = {d_, 1}, .b = weight};
         })),
         logits_at_(scratch_.add(rows_ * chunk_ * float_bytes)),
         weights_at_(dtype_ == DType::f32 ? logits_at_ : scratch_.add(rows_ * chunk_ * element())) {}
@@ -69,6 +71,13 @@ class ChunkedKernel : public Kernel {
   static constexpr auto float_bytes = static_cast<std::int64_t>(sizeof(float));
 
   std::int64_t element() const { return static_cast<std::int64_t>(size_of(dtype_)); }
+
+  /// Of the weight: elements from one class to the next, and from one feature.
+  std::int64_t class_step() const { return transposed_ ? 1 : d_; }
+  std::int64_t feature_step() const { return transposed_ ? classes_ : 1; }
+  ClassWeight weight_of(const void* data) const {
+    return {data, dtype_, classes_, d_, class_step(), feature_step()};
+  }
 
   /// `shape` gives the problem of n classes but for its dtypes.
   template <typename F>
@@ -96,12 +105,12 @@ class ChunkedKernel : public Kernel {
       throw InternalError("linear_cross_entropy: cuBLASLt has no product for a chunk");
   }
 
-  /// Calls f(chunk, its rows of the weight) for chunks of classes, with their logits computed.
+  /// Calls f(chunk, its part of the weight) for chunks of classes, with their logits computed.
   template <typename F>
   void for_chunks(const void* const* inputs, std::byte* scratch, const F& f) const {
     for (std::int64_t first = 0; first < classes_; first += chunk_) {
       const std::int64_t n = std::min(chunk_, classes_ - first);
-      const std::byte* w = static_cast<const std::byte*>(inputs[1]) + first * d_ * element();
+      const std::byte* w = static_cast<const std::byte*>(inputs[1]) + first * class_step() * element();
       run_product(logits_, n, inputs[0], w, scratch + logits_at_, scratch);
       f(chunk_of(inputs, scratch, first, n), w);
     }
@@ -119,6 +128,7 @@ class ChunkedKernel : public Kernel {
   }
 
   CrossEntropyAttrs options_;
+  bool transposed_;  // the weight is [d, classes]
   DType dtype_;
   bool wide_targets_;
   std::int64_t rows_;
@@ -170,9 +180,9 @@ class LossKernel final : public ChunkedKernel {
     if constexpr (parts) {
       auto* const weight_sum = smooth ? reinterpret_cast<float*>(scratch + weight_sum_at_) : nullptr;
       if (smooth)
-        launch_sum_weights(dtype_, inputs[1], classes_, d_,
-                           reinterpret_cast<float*>(scratch + weight_parts_at_), weight_sum);
-      launch_finish_gradient(all, states, options_.label_smoothing, dtype_, inputs[1], weight_sum, d_,
+        launch_sum_weights(weight_of(inputs[1]), reinterpret_cast<float*>(scratch + weight_parts_at_),
+                           weight_sum);
+      launch_finish_gradient(all, states, options_.label_smoothing, weight_of(inputs[1]), weight_sum,
                              gradient, out + sizes.gradient);
     }
   }
@@ -181,7 +191,8 @@ class LossKernel final : public ChunkedKernel {
   ChunkProduct gradient_product(bool accumulate) {
     return product(
         [this](std::int64_t n) {
-          return LtProblem{.m = rows_, .n = d_, .k = n, .a = {n, 1}, .b = {d_, 1}};
+          const MatrixStrides weight = MatrixStrides::of(n, d_, class_step(), feature_step());
+          return LtProblem{.m = rows_, .n = d_, .k = n, .a = {n, 1}, .b = weight};
         },
         DType::f32, accumulate);
   }
@@ -208,6 +219,8 @@ class WeightGradientKernel final : public ChunkedKernel {
       : ChunkedKernel(request),
         gradient_(product(
             [this](std::int64_t n) {
+              if (transposed_)
+                return LtProblem{.m = d_, .n = n, .k = rows_, .a = {1, d_}, .b = {n, 1}, .c_row = classes_};
               return LtProblem{.m = n, .n = d_, .k = rows_, .a = {1, n}, .b = {d_, 1}};
             },
             dtype_)) {}
@@ -217,8 +230,10 @@ class WeightGradientKernel final : public ChunkedKernel {
     for_chunks(inputs, scratch, [&](const ClassChunk& chunk, const std::byte*) {
       launch_class_gradients(chunk, static_cast<const float*>(inputs[3]), options_.label_smoothing,
                              static_cast<const float*>(inputs[4]), dtype_, scratch + weights_at_);
-      run_product(gradient_, chunk.count, scratch + weights_at_, inputs[0],
-                  static_cast<std::byte*>(output) + chunk.first * d_ * element(), scratch);
+      const void* const weights = scratch + weights_at_;
+      run_product(gradient_, chunk.count, transposed_ ? inputs[0] : weights,
+                  transposed_ ? weights : inputs[0],
+                  static_cast<std::byte*>(output) + chunk.first * class_step() * element(), scratch);
     });
   }
 

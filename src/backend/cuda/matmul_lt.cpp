@@ -40,7 +40,7 @@ cudaDataType_t data_type(DType dtype) {
 }
 
 /// Everything that decides on an algorithm, as numbers; `alignments` in bytes, of a, b and c.
-using Key = std::array<std::int64_t, 21>;
+using Key = std::array<std::int64_t, 22>;
 using Alignments = std::array<unsigned, 3>;
 
 Key key_of(const LtProblem& p, const Alignments& alignments) {
@@ -65,7 +65,8 @@ Key key_of(const LtProblem& p, const Alignments& alignments) {
           alignments[2],
           p.most_workspace,
           p.adds,
-          static_cast<std::int64_t>(p.activation)};
+          static_cast<std::int64_t>(p.activation),
+          p.c_row};
 }
 
 using Choice = std::optional<cublasLtMatmulAlgo_t>;  // nothing: there is no algorithm
@@ -146,7 +147,7 @@ class Descriptors {
         right_(LtMatrix::of(p.m, p.k, p.a)),
         a_(p.input, left_, p.batch, p.b_step),
         b_(p.input, right_, p.batch, p.a_step),
-        c_(p.output, {p.n, p.m, p.n, false}, p.batch, p.m * p.n),
+        c_(p.output, {p.n, p.m, p.c_row > 0 ? p.c_row : p.n, false}, p.batch, p.m * p.n),
         in_f64_(p.input == DType::f64),
         beta_(p.accumulate || p.adds ? 1 : 0) {
     cublasComputeType_t compute = p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;

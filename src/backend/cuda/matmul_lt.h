@@ -9,14 +9,15 @@
 
 namespace wick::cuda {
 
-/// c [batch, m, n] = a [batch, m, k] b [batch, k, n] + bias [n], c row-major. Floats only; a bias has the
-/// output's dtype.
+/// c [batch, m, n] = a [batch, m, k] b [batch, k, n] + bias [n], c row-major, without gaps in a batch. Floats
+/// only; a bias has the output's dtype.
 struct LtProblem {
   std::int64_t m = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
   MatrixStrides a;
   MatrixStrides b;
+  std::int64_t c_row = 0;  ///< elements from one row of c to the next; 0: they lie without gaps
   std::int64_t batch = 1;
   std::int64_t a_step = 0;  ///< elements from one a to the next
   std::int64_t b_step = 0;

@@ -1,4 +1,5 @@
 #include "ops/attributes.h"
+#include "ops/linear_cross_entropy.h"
 #include "optimize/recognize_patterns.h"
 #include "wick/ops/elementwise.h"
 #include "wick/ops/movement.h"
@@ -20,8 +21,9 @@ Pattern maybe_reshaped(const Pattern& p) { return either(op("reshape", p), p); }
 struct Likelihoods {
   Pattern hidden;
   Pattern weight;
+  Pattern matrix;  // [d, classes]
   Pattern indices;
-  Pattern head = op("linear", hidden, weight);
+  Pattern head = either(op("linear", hidden, weight), op("matmul", hidden, matrix));
   Pattern logits = either(op("reshape", op("cast", head)), maybe_cast(maybe_reshaped(head)));
   Pattern log_p = op("log_softmax", logits);
   Pattern picked_log_p = op("take_along_axis", log_p, indices);
@@ -33,10 +35,21 @@ struct Likelihoods {
 
   const Pattern& picked(const Found& f) const { return f.has(norm) ? picked_logit : picked_log_p; }
   bool is_negative(const Found& f) const { return f.has(negated) || f.has(norm); }
+  bool is_transposed(const Found& f) const { return f.has(matrix); }
+  Tensor stored(const Found& f) const { return f[is_transposed(f) ? matrix : weight]; }
+  std::int64_t classes(const Found& f) const { return stored(f).dim(is_transposed(f) ? 1 : 0); }
+  /// A matrix that would have to be copied first stays with `matmul`, which reads it as it lies.
+  bool lies_well(const Found& f) const {
+    if (!is_transposed(f)) return true;
+    return f.graph().is_row_major(f.position(hidden)) && f.graph().is_row_major(f.position(matrix)) &&
+           f[matrix].rank() == 2;
+  }
   /// Whether a row of logits is one of the head's, whatever reshapes them.
   bool keeps_classes(const Found& f) const {
-    const std::int64_t classes = f.node(weight).spec.shape[0];
-    return classes > 0 && f.node(logits).spec.shape.dim(-1) == classes;
+    return lies_well(f) && classes(f) > 0 && f.node(logits).spec.shape.dim(-1) == classes(f);
+  }
+  Tensor sum(const Found& f, const Tensor& targets, const CrossEntropyAttrs& attrs) const {
+    return record_loss_sum(f[hidden], stored(f), targets, {attrs, is_transposed(f)});
   }
   /// One target a row, and the norm along the classes.
   bool fits(const Found& f) const {
@@ -59,10 +72,9 @@ std::vector<Rule> cross_entropy_patterns() {
   const Pattern composite = op("cross_entropy_sum", of.logits, targets);
   const auto loss = [=](const Found& f) {
     if (!of.fits(f)) return Tensor{};
-    const Tensor hidden = f[of.hidden];
-    const Tensor indices = reshape(f[of.indices], hidden.shape().without(-1));
+    const Tensor indices = reshape(f[of.indices], f[of.hidden].shape().without(-1));
     const Tensor sum =
-        linear_cross_entropy_sum(hidden, f[of.weight], as_targets(indices, f.node(of.weight).spec.shape[0]));
+        of.sum(f, as_targets(indices, of.classes(f)), {.ignore_index = -100, .label_smoothing = 0});
     return of.is_negative(f) ? sum : -sum;
   };
   return {
@@ -74,12 +86,9 @@ std::vector<Rule> cross_entropy_patterns() {
        }},
       {"linear_cross_entropy of the composite", composite,
        [=](const Found& f) {
-         const auto attrs = f.root().attrs.as<CrossEntropyAttrs>();
-         const Tensor hidden = f[of.hidden];
          if (!of.keeps_classes(f)) return Tensor{};
-         return linear_cross_entropy_sum(hidden, f[of.weight],
-                                         reshape(f[targets], hidden.shape().without(-1)), attrs.ignore_index,
-                                         attrs.label_smoothing);
+         return of.sum(f, reshape(f[targets], f[of.hidden].shape().without(-1)),
+                       f.root().attrs.as<CrossEntropyAttrs>());
        }},
   };
 }
