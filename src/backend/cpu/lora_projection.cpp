@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "backend/cpu/float_convert.h"
 #include "backend/cpu/kernels.h"
@@ -106,19 +107,27 @@ class StackedProjections final : public Kernel {
   }
 
   void split(const float* factor, bfloat16* stacked, std::int64_t member) const {
+    constexpr std::int64_t most = 256;
     const std::int64_t to_low = offset(members_);
+    const std::int64_t together = std::max<std::int64_t>(1, most / length());  // short lines
     parallel_for(lines(), split_a_thread / length(), [&](std::int64_t begin, std::int64_t end) {
-      constexpr std::int64_t most = 256;
-      float wide[most];
-      for (std::int64_t line = begin; line < end; ++line)
+      std::array<float, most> wide;
+      std::array<bfloat16, most> high;
+      std::array<bfloat16, most> low;
+      for (std::int64_t line = begin; line < end; line += together)
         for (std::int64_t i = 0; i < length(); i += most) {
-          const std::int64_t n = std::min(most, length() - i);
+          const std::int64_t count = std::min(together, end - line);
+          const std::int64_t width = std::min(most, length() - i);
           const float* from = factor + line * length() + i;
-          bfloat16* high = stacked + offset(member) + line * step() + i;
-          narrow_row(DType::bf16, from, high, n);
-          widen_row(DType::bf16, high, wide, n);
-          for (std::int64_t j = 0; j < n; ++j) wide[j] = from[j] - wide[j];
-          narrow_row(DType::bf16, wide, high + to_low, n);
+          narrow_row(DType::bf16, from, high.data(), count * width);
+          widen_row(DType::bf16, high.data(), wide.data(), count * width);
+          for (std::int64_t j = 0; j < count * width; ++j) wide[j] = from[j] - wide[j];
+          narrow_row(DType::bf16, wide.data(), low.data(), count * width);
+          bfloat16* to = stacked + offset(member) + line * step() + i;
+          for (std::int64_t l = 0; l < count; ++l, to += step()) {
+            std::copy_n(high.data() + l * width, width, to);
+            std::copy_n(low.data() + l * width, width, to + to_low);
+          }
         }
     });
   }
