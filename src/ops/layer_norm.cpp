@@ -17,17 +17,17 @@ Spec infer(InputSpecs inputs, const Attrs& attrs) { return infer_norm(inputs, at
 
 /// (x - mean) and 1 / sqrt(var + eps), the parts that forward and backward share.
 struct Standardized {
-  Standardized(const Tensor& x, const Attrs& attrs) {
+  Standardized(const Tensor& x, double eps) {
     const Tensor wide = widen(x);
     centered = wide - mean(wide, {-1}, true);
-    inverse = rsqrt(mean(square(centered), {-1}, true) + attrs.as<NormAttrs>().eps);
+    inverse = rsqrt(mean(square(centered), {-1}, true) + eps);
   }
   Tensor centered;
   Tensor inverse;
 };
 
 Tensor decompose(Inputs inputs, const Attrs& attrs) {
-  const Standardized parts(inputs[0], attrs);
+  const Standardized parts(inputs[0], attrs.as<NormAttrs>().eps);
   const DType wide = parts.centered.dtype();
   Tensor y = parts.centered * parts.inverse;
   if (inputs.size() > 1) y = y * cast_to(inputs[1], wide);
@@ -37,44 +37,30 @@ Tensor decompose(Inputs inputs, const Attrs& attrs) {
 
 std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
 
-/// The gradient with respect to x, in the dtype that is computed in.
-Tensor wide_gradient(const Tensor& x, const Tensor& result_gradient, const Tensor& weight,
-                     const Attrs& attrs) {
-  const Standardized parts(x, attrs);
-  const DType wide = parts.centered.dtype();
-  const Tensor normalized = parts.centered * parts.inverse;
-  const Tensor grad = cast_to(result_gradient, wide);
-  const Tensor inner = weight.defined() ? grad * cast_to(weight, wide) : grad;
-  const Tensor along = mean(inner * normalized, {-1}, true);
-  return parts.inverse * (inner - mean(inner, {-1}, true) - normalized * along);
-}
-
-/// The gradient as an op of its own, so that a backend can make it in one pass. Inputs are x, the gradient of
-/// the result, and the weight, if there is one.
+/// The gradient as an op of its own, so that a backend can make it in one pass.
 Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
-  const Tensor weight = inputs.size() > 2 ? inputs[2] : Tensor{};
-  return cast_to(wide_gradient(inputs[0], inputs[1], weight, attrs), inputs[0].dtype());
-}
-
-Tensor decompose_gradient_add(Inputs inputs, const Attrs& attrs) {
-  const Tensor weight = inputs.size() > 3 ? inputs[3] : Tensor{};
-  const Tensor gradient = wide_gradient(inputs[0], inputs[1], weight, attrs);
-  return cast_to(gradient + cast_to(inputs[2], gradient.dtype()), inputs[0].dtype());
+  const Standardized parts(inputs[0], attrs.as<NormGradientAttrs>().eps);
+  const Tensor normalized = parts.centered * parts.inverse;
+  const Tensor inner = inner_norm_gradient(inputs, attrs);
+  const Tensor along = mean(inner * normalized, {-1}, true);
+  const Tensor gradient = parts.inverse * (inner - mean(inner, {-1}, true) - normalized * along);
+  return finished_norm_gradient(gradient, inputs, attrs);
 }
 
 const Op gradient_op{.name = "layer_norm_gradient",
                      .infer = [](InputSpecs inputs, const Attrs&) -> Spec { return inputs[0]; },
                      .decompose = decompose_gradient,
-                     .describe = describe};
+                     .describe = describe_norm_gradient};
 
 std::vector<Tensor> vjp(const VjpArgs& args) {
   const Tensor& x = args.inputs[0];
   const std::size_t count = args.inputs.size();
   const DType wide = wide_dtype(x.dtype());
   std::vector<Tensor> gradients(count);
+  const NormGradientAttrs attrs{args.attrs.as<NormAttrs>().eps, 1, 0};
   if (args.needed[0])
-    gradients[0] = count > 1 ? record(gradient_op, {x, args.grad, args.inputs[1]}, args.attrs, {})
-                             : record(gradient_op, {x, args.grad}, args.attrs, {});
+    gradients[0] = count > 1 ? record(gradient_op, {x, args.grad, args.inputs[1]}, attrs, {})
+                             : record(gradient_op, {x, args.grad}, attrs, {});
   if (count > 1 && args.needed[1]) {
     const Tensor normalized = layer_norm(widen(x), {}, {}, args.attrs.as<NormAttrs>().eps);
     gradients[1] = cast_to(sum_to(cast_to(args.grad, wide) * normalized, args.inputs[1].shape()),
@@ -89,14 +75,6 @@ const Op layer_norm_op{
     .name = "layer_norm", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
 
 }  // namespace
-
-const Op& layer_norm_gradient_add_op() {
-  static constexpr Op op{.name = "layer_norm_gradient_add",
-                         .infer = [](InputSpecs inputs, const Attrs&) -> Spec { return inputs[0]; },
-                         .decompose = decompose_gradient_add,
-                         .describe = describe};
-  return op;
-}
 
 Spec infer_norm(InputSpecs inputs, double eps) {
   const Spec& x = inputs[0];

@@ -15,55 +15,40 @@ namespace {
 Spec infer(InputSpecs inputs, const Attrs& attrs) { return infer_norm(inputs, attrs.as<NormAttrs>().eps); }
 
 /// 1 / sqrt(mean(x^2) + eps), one a row.
-Tensor inverse_rms(const Tensor& wide, const Attrs& attrs) {
-  return rsqrt(mean(square(wide), {-1}, true) + attrs.as<NormAttrs>().eps);
-}
+Tensor inverse_rms(const Tensor& wide, double eps) { return rsqrt(mean(square(wide), {-1}, true) + eps); }
 
 Tensor decompose(Inputs inputs, const Attrs& attrs) {
   const Tensor& x = inputs[0];
   const Tensor wide = widen(x);
-  const Tensor normalized = cast_to(wide * inverse_rms(wide, attrs), x.dtype());
+  const Tensor normalized = cast_to(wide * inverse_rms(wide, attrs.as<NormAttrs>().eps), x.dtype());
   return inputs.size() > 1 ? cast_to(normalized * inputs[1], x.dtype()) : normalized;
 }
 
 std::string describe(const Attrs& attrs) { return fmt::format("eps={}", attrs.as<NormAttrs>().eps); }
 
-/// The gradient with respect to x, in the dtype that is computed in.
-Tensor wide_gradient(const Tensor& x, const Tensor& result_gradient, const Tensor& weight,
-                     const Attrs& attrs) {
-  const Tensor wide = widen(x);
-  const Tensor inverse = inverse_rms(wide, attrs);
-  const Tensor normalized = wide * inverse;
-  const Tensor grad = cast_to(result_gradient, wide.dtype());
-  const Tensor inner = weight.defined() ? grad * cast_to(weight, wide.dtype()) : grad;
-  return inverse * (inner - normalized * mean(inner * normalized, {-1}, true));
-}
-
-/// The gradient as an op of its own, so that a backend can make it in one pass. Inputs are x, the gradient of
-/// the result, and the weight, if there is one.
+/// The gradient as an op of its own, so that a backend can make it in one pass.
 Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
-  const Tensor weight = inputs.size() > 2 ? inputs[2] : Tensor{};
-  return cast_to(wide_gradient(inputs[0], inputs[1], weight, attrs), inputs[0].dtype());
-}
-
-Tensor decompose_gradient_add(Inputs inputs, const Attrs& attrs) {
-  const Tensor weight = inputs.size() > 3 ? inputs[3] : Tensor{};
-  const Tensor gradient = wide_gradient(inputs[0], inputs[1], weight, attrs);
-  return cast_to(gradient + cast_to(inputs[2], gradient.dtype()), inputs[0].dtype());
+  const Tensor wide = widen(inputs[0]);
+  const Tensor inverse = inverse_rms(wide, attrs.as<NormGradientAttrs>().eps);
+  const Tensor normalized = wide * inverse;
+  const Tensor inner = inner_norm_gradient(inputs, attrs);
+  const Tensor gradient = inverse * (inner - normalized * mean(inner * normalized, {-1}, true));
+  return finished_norm_gradient(gradient, inputs, attrs);
 }
 
 const Op gradient_op{.name = "rms_norm_gradient",
                      .infer = [](InputSpecs inputs, const Attrs&) -> Spec { return inputs[0]; },
                      .decompose = decompose_gradient,
-                     .describe = describe};
+                     .describe = describe_norm_gradient};
 
 std::vector<Tensor> vjp(const VjpArgs& args) {
   const Tensor& x = args.inputs[0];
   const bool has_weight = args.inputs.size() > 1;
   std::vector<Tensor> gradients(args.inputs.size());
+  const NormGradientAttrs attrs{args.attrs.as<NormAttrs>().eps, 1, 0};
   if (args.needed[0])
-    gradients[0] = has_weight ? record(gradient_op, {x, args.grad, args.inputs[1]}, args.attrs, {})
-                              : record(gradient_op, {x, args.grad}, args.attrs, {});
+    gradients[0] = has_weight ? record(gradient_op, {x, args.grad, args.inputs[1]}, attrs, {})
+                              : record(gradient_op, {x, args.grad}, attrs, {});
   if (has_weight && args.needed[1]) {
     const Tensor normalized = rms_norm(widen(x), {}, args.attrs.as<NormAttrs>().eps);
     const DType wide = normalized.dtype();
@@ -77,14 +62,6 @@ const Op rms_norm_op{
     .name = "rms_norm", .infer = infer, .decompose = decompose, .vjp = vjp, .describe = describe};
 
 }  // namespace
-
-const Op& rms_norm_gradient_add_op() {
-  static constexpr Op op{.name = "rms_norm_gradient_add",
-                         .infer = [](InputSpecs inputs, const Attrs&) -> Spec { return inputs[0]; },
-                         .decompose = decompose_gradient_add,
-                         .describe = describe};
-  return op;
-}
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, SourceLocation where) {
   const NormAttrs attrs{eps};

@@ -9,11 +9,17 @@
 namespace wick {
 namespace {
 
-const Op* fused_op(const GraphNode& gradient) {
-  if (!gradient.op) return nullptr;
-  if (gradient.op->name == "rms_norm_gradient") return &rms_norm_gradient_add_op();
-  return gradient.op->name == "layer_norm_gradient" ? &layer_norm_gradient_add_op() : nullptr;
+bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
+
+bool is_norm_gradient(const GraphNode& node) {
+  return is(node, "rms_norm_gradient") || is(node, "layer_norm_gradient");
 }
+
+/// A step that computes sums beside a norm's gradient, and the nodes that it takes the place of.
+struct Fused {
+  GraphNode step;
+  SmallVector<std::uint32_t, 4> absorbed;
+};
 
 class Fusion {
  public:
@@ -21,7 +27,7 @@ class Fusion {
       : graph_(graph),
         context_(context),
         uses_(count_uses(graph)),
-        steps_(graph.nodes.size()),
+        fused_(graph.nodes.size()),
         absorbed_(graph.nodes.size(), 0) {}
 
   Graph run() {
@@ -33,44 +39,89 @@ class Fusion {
  private:
   const GraphNode& node(std::uint32_t i) const { return graph_.nodes[i]; }
 
-  bool fuse(std::uint32_t sum) {
-    if (!node(sum).op || node(sum).op->name != "add") return false;
-    for (std::size_t k : {0, 1}) {
-      const std::uint32_t gradient = node(sum).inputs[k];
-      steps_[sum] = step_of(sum, gradient, node(sum).inputs[1 - k]);
-      if (!steps_[sum]) continue;
-      absorbed_[gradient] = 1;
-      return true;
-    }
-    return false;
+  bool fuse(std::uint32_t i) {
+    fused_[i] = is_norm_gradient(node(i)) ? of_sum(i) : added_at(i);
+    if (!fused_[i]) return false;
+    for (std::uint32_t k : fused_[i]->absorbed) absorbed_[k] = 1;
+    return true;
   }
 
-  std::optional<GraphNode> step_of(std::uint32_t sum, std::uint32_t gradient, std::uint32_t added) const {
-    if (!fused_op(node(gradient)) || uses_[gradient] > 1 || !(node(gradient).spec == node(sum).spec) ||
-        !is_term(added, node(sum)))
-      return std::nullopt;
-    const auto& inputs = node(gradient).inputs;
-    GraphNode step = node(sum);
-    step.op = fused_op(node(gradient));
-    step.attrs = node(gradient).attrs;
-    step.inputs = {inputs[0], inputs[1], added};
-    for (std::size_t i = 2; i < inputs.size(); ++i) step.inputs.push_back(inputs[i]);
-    if (!has_kernel(graph_, step, context_)) return std::nullopt;
-    return step;
+  /// A gradient of a result whose own gradient is a sum.
+  std::optional<Fused> of_sum(std::uint32_t gradient) const {
+    Fused fused{.step = node(gradient), .absorbed = {}};
+    auto attrs = fused.step.attrs.as<NormGradientAttrs>();
+    SmallVector<std::uint32_t, 3> summed;
+    if (!take_sum(fused.step.inputs[1], summed, fused.absorbed)) return std::nullopt;
+    attrs.gradients = static_cast<std::int64_t>(summed.size());
+    fused.step.attrs = attrs;
+    fused.step.inputs = {node(gradient).inputs[0]};
+    for (std::uint32_t input : summed) fused.step.inputs.push_back(input);
+    for (std::size_t k = 2; k < node(gradient).inputs.size(); ++k)
+      fused.step.inputs.push_back(node(gradient).inputs[k]);
+    return supported(std::move(fused));
+  }
+
+  /// The operands of a sum in the order in which they are added, when kernels take as many.
+  bool take_sum(std::uint32_t i, SmallVector<std::uint32_t, 3>& operands,
+                SmallVector<std::uint32_t, 4>& absorbed) const {
+    const GraphNode& sum = node(i);
+    if (!is(sum, "add") || uses_[i] > 1 || fused_[i]) return false;
+    std::uint32_t first = sum.inputs[0];
+    std::uint32_t last = sum.inputs[1];
+    if (!is_term(last, sum)) std::swap(first, last);
+    if (!is_term(last, sum)) return false;
+    if (is_term(first, sum))
+      operands.push_back(first);
+    else if (!take_sum(first, operands, absorbed))
+      return false;
+    operands.push_back(last);
+    absorbed.push_back(i);
+    return operands.size() <= static_cast<std::size_t>(most_norm_gradients);
+  }
+
+  /// A sum of a gradient, which nobody else reads, and another tensor.
+  std::optional<Fused> added_at(std::uint32_t sum) const {
+    if (!is(node(sum), "add")) return std::nullopt;
+    for (std::size_t k : {0, 1}) {
+      const std::uint32_t gradient = node(sum).inputs[k];
+      const std::uint32_t added = node(sum).inputs[1 - k];
+      if (!is_norm_gradient(node(gradient)) || uses_[gradient] > 1 || !is_term(added, node(sum)) ||
+          !(node(gradient).spec == node(sum).spec))
+        continue;
+      const GraphNode& alone = fused_[gradient] ? fused_[gradient]->step : node(gradient);
+      auto attrs = alone.attrs.as<NormGradientAttrs>();
+      Fused fused{.step = node(sum), .absorbed = {gradient}};
+      fused.step.op = alone.op;
+      fused.step.inputs = {};
+      for (std::size_t i = 0; i < alone.inputs.size(); ++i) {
+        if (i == attrs.terms()) fused.step.inputs.push_back(added);
+        fused.step.inputs.push_back(alone.inputs[i]);
+      }
+      if (alone.inputs.size() == attrs.terms()) fused.step.inputs.push_back(added);
+      attrs.adds = 1;
+      fused.step.attrs = attrs;
+      if (auto whole = supported(std::move(fused))) return whole;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Fused> supported(Fused fused) const {
+    if (!has_kernel(graph_, fused.step, context_)) return std::nullopt;
+    return fused;
   }
 
   /// A tensor in memory; not what one elementwise pass would compute together with the sum.
-  bool is_term(std::uint32_t added, const GraphNode& sum) const {
-    const GraphNode& term = node(added);
-    return term.spec == sum.spec && graph_.is_row_major(added) &&
-           !(term.op && term.op->elementwise && uses_[added] == 1 && !steps_[added]);
+  bool is_term(std::uint32_t operand, const GraphNode& sum) const {
+    const GraphNode& term = node(operand);
+    return term.spec == sum.spec && graph_.is_row_major(operand) &&
+           !(term.op && term.op->elementwise && uses_[operand] == 1 && !fused_[operand]);
   }
 
   Graph rewritten() const {
     Rewriter out(graph_);
     for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
       if (absorbed_[i]) continue;
-      GraphNode next = steps_[i] ? *steps_[i] : node(i);
+      GraphNode next = fused_[i] ? fused_[i]->step : node(i);
       for (std::uint32_t& input : next.inputs) input = out[input];
       out.map(i, out.append(std::move(next)));
     }
@@ -80,8 +131,8 @@ class Fusion {
   const Graph& graph_;
   const PassContext& context_;
   std::vector<std::uint32_t> uses_;
-  std::vector<std::optional<GraphNode>> steps_;  // of a sum, what computes it
-  std::vector<char> absorbed_;                   // gradients
+  std::vector<std::optional<Fused>> fused_;  // what computes a node's value
+  std::vector<char> absorbed_;
 };
 
 }  // namespace

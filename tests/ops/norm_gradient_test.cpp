@@ -2,25 +2,31 @@
 
 #include <cmath>
 
+#include "graph/node.h"
 #include "graph/record.h"
-#include "ops/attributes.h"
 #include "ops/op_harness.h"
+#include "wick/grad.h"
+#include "wick/ops.h"
 
-// A norm's gradient and what is added to it, as the optimiser makes one step of them.
+// The gradients of norms as the optimiser makes them: of a sum of gradients, added to another.
 namespace wick::test {
 namespace {
 
-constexpr double eps = 1e-2;
+constexpr double eps =
+    0.1;  // rows of equal numbers are scaled by 1 / sqrt(eps), and so is what rounding left
 
 /// scale (g w - [mean(g w)] - c scale mean(g w c scale)) + added, with c = x [- mean(x)] and
-/// scale = 1 / sqrt(mean(c^2) + eps); inputs are x, g, added [..., d], [w [d]].
-Array reference(std::span<const Array> in, bool centered) {
-  Array result = in[2];
+/// scale = 1 / sqrt(mean(c^2) + eps), g a sum; inputs are x, the gradients, added [..., d], [w [d]].
+Array reference(std::span<const Array> in, bool centered, std::size_t gradients, bool adds) {
+  const std::size_t terms = 1 + gradients + (adds ? 1 : 0);
+  Array result = in[0];
   const auto d = static_cast<std::size_t>(in[0].shape.dim(-1));
   const auto n = static_cast<double>(d);
   for (std::size_t first = 0; first < result.values.size(); first += d) {
     const auto inner = [&](std::size_t i) {
-      return in[1].values[first + i] * (in.size() > 3 ? in[3].values[i] : 1);
+      double sum = 0;
+      for (std::size_t k = 1; k <= gradients; ++k) sum += in[k].values[first + i];
+      return sum * (in.size() > terms ? in[terms].values[i] : 1);
     };
     double mean = 0;
     double mean_inner = 0;
@@ -38,35 +44,51 @@ Array reference(std::span<const Array> in, bool centered) {
     const double scale = 1 / std::sqrt(squares + eps);
     for (std::size_t i = 0; i < d; ++i) {
       const double c = in[0].values[first + i] - mean;
-      result.values[first + i] += scale * (inner(i) - mean_inner - c * scale * scale * products);
+      const double gradient = scale * (inner(i) - mean_inner - c * scale * scale * products);
+      result.values[first + i] = gradient + (adds ? in[terms - 1].values[first + i] : 0);
     }
   }
   return result;
 }
 
-OpCase op_case(const std::string& name, const Op& (*op)(), Reference reference, bool weighted) {
+/// The op that the gradient of a norm is recorded as.
+const Op& gradient_op(bool centered) {
+  const Tensor x = ones({2, 2});
+  const Tensor y = centered ? layer_norm(x, {}, {}, eps) : rms_norm(x, {}, eps);
+  return *grad(sum(y * ones({2, 2})), {x})[0].node()->op();
+}
+
+OpCase op_case(bool centered, std::size_t gradients, bool adds, bool weighted) {
   const OpInput number{.draw = uniform(-2, 2)};
+  const NormGradientAttrs attrs{eps, static_cast<std::int64_t>(gradients), adds ? 1 : 0};
   std::vector<std::vector<Shape>> shapes;
   for (const Shape& x : {Shape{7}, Shape{1, 6}, Shape{0, 3}, Shape{3, 1}, Shape{3, 5}, Shape{2, 3, 8},
                          Shape{5, 67}, Shape{70, 64}, Shape{3, 1031}, Shape{2, 4096}}) {
-    shapes.push_back({x, x, x});
+    shapes.emplace_back(attrs.terms(), x);
     if (weighted) shapes.back().push_back({x.dim(-1)});
   }
-  return {.name = name,
-          .inputs = std::vector<OpInput>(weighted ? 4 : 3, number),
+  return {.name = std::string(centered ? "layer_norm_of_" : "rms_norm_of_") + std::to_string(gradients) +
+                  (adds ? "_added" : "") + (weighted ? "_weighted" : ""),
+          .inputs = std::vector<OpInput>(attrs.terms() + (weighted ? 1 : 0), number),
           .shapes = shapes,
-          .op = [op](std::span<const Tensor> in) { return record(op(), in, NormAttrs{eps}, {}); },
-          .reference = std::move(reference)};
+          .op = [=](std::span<const Tensor> in) { return record(gradient_op(centered), in, attrs, {}); },
+          .reference = [=](std::span<const Array> in) { return reference(in, centered, gradients, adds); }};
 }
 
-const Reference rms = [](std::span<const Array> in) { return reference(in, false); };
-const Reference layer = [](std::span<const Array> in) { return reference(in, true); };
+std::vector<OpCase> cases() {
+  std::vector<OpCase> all;
+  for (bool centered : {false, true}) {
+    all.push_back(op_case(centered, 1, false, true));
+    all.push_back(op_case(centered, 1, true, false));
+    all.push_back(op_case(centered, 1, true, true));
+    all.push_back(op_case(centered, 2, false, false));
+    all.push_back(op_case(centered, 2, true, true));
+    all.push_back(op_case(centered, 3, true, true));
+  }
+  return all;
+}
 
-const bool registered = register_op_cases(
-    "NormGradientAdd", {op_case("rms_norm", rms_norm_gradient_add_op, rms, true),
-                        op_case("plain_rms_norm", rms_norm_gradient_add_op, rms, false),
-                        op_case("layer_norm", layer_norm_gradient_add_op, layer, true),
-                        op_case("plain_layer_norm", layer_norm_gradient_add_op, layer, false)});
+const bool registered = register_op_cases("NormGradient", cases());
 
 }  // namespace
 }  // namespace wick::test

@@ -8,6 +8,7 @@
 #include "backend/cpu/norm_rows.h"
 #include "backend/cpu/row_parallel.h"
 #include "ops/attributes.h"
+#include "ops/norm_gradient.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/norm.cpp"
@@ -82,28 +83,46 @@ void layer_norm_row(const T* x, T* out, const NormRows& job) {
   });
 }
 
-/// The gradient of what was normalized: that of the result, times the weight.
+/// A row of a norm's gradient.
 template <typename T>
-HWY_INLINE FloatVec inner_gradient(const T* grad, const NormRows& job, std::int64_t i, std::int64_t n) {
-  const FloatVec g = load_some(grad + i, n);
-  return job.weight ? hn::Mul(g, load_some(job.weight + i, n)) : g;
-}
+struct GradientRow {
+  GradientRow(const NormRows& job, std::int64_t at)
+      : x(static_cast<const T*>(job.x) + at),
+        grad(static_cast<const T*>(job.y) + at),
+        second(row_at(job.gradient.more[0], at)),
+        third(row_at(job.gradient.more[1], at)),
+        added(row_at(job.gradient.added, at)) {}
 
-/// A gradient and what is added to it.
-template <typename T>
-HWY_INLINE FloatVec with_added(FloatVec gradient, const T* added, std::int64_t i, std::int64_t n) {
-  return added ? hn::Add(gradient, load_some(added + i, n)) : gradient;
-}
+  static const T* row_at(const void* rows, std::int64_t at) {
+    return rows ? static_cast<const T*>(rows) + at : nullptr;
+  }
+
+  /// The gradient of what was normalized: those of the result, times the weight.
+  HWY_INLINE FloatVec inner(const NormRows& job, std::int64_t i, std::int64_t n) const {
+    FloatVec g = load_some(grad + i, n);
+    if (second) g = hn::Add(g, load_some(second + i, n));
+    if (third) g = hn::Add(g, load_some(third + i, n));
+    return job.weight ? hn::Mul(g, load_some(job.weight + i, n)) : g;
+  }
+  HWY_INLINE FloatVec with_added(FloatVec gradient, std::int64_t i, std::int64_t n) const {
+    return added ? hn::Add(gradient, load_some(added + i, n)) : gradient;
+  }
+
+  const T* x;
+  const T* grad;
+  const T* second;
+  const T* third;
+  const T* added;
+};
 
 /// inverse (inner - x inverse mean(inner x inverse)), with inverse = 1 / sqrt(mean(x^2) + eps).
 template <typename T>
-void rms_norm_gradient_row(const T* x, const T* grad, const T* added, T* out, const NormRows& job) {
+void rms_norm_gradient_row(const GradientRow<T>& row, T* out, const NormRows& job) {
   const TwoSums sums = fold(
       job.d, TwoSums{},
       [&](const TwoSums& sum, std::int64_t i, std::int64_t n) HWY_ATTR {
-        const FloatVec v = load_some(x + i, n);
-        return TwoSums{hn::MulAdd(v, v, sum.first),
-                       hn::MulAdd(inner_gradient(grad, job, i, n), v, sum.second)};
+        const FloatVec v = load_some(row.x + i, n);
+        return TwoSums{hn::MulAdd(v, v, sum.first), hn::MulAdd(row.inner(job, i, n), v, sum.second)};
       },
       TwoSums::joined);
   const auto d = static_cast<double>(job.d);
@@ -111,22 +130,21 @@ void rms_norm_gradient_row(const T* x, const T* grad, const T* added, T* out, co
   const double along = static_cast<double>(sum_of(sums.second)) / d * inverse * inverse;
   const FloatVec scale = hn::Set(f32_tag, static_cast<float>(inverse));
   const FloatVec share = hn::Set(f32_tag, static_cast<float>(along));
-  map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
-    const FloatVec gradient = hn::Mul(scale, hn::NegMulAdd(v, share, inner_gradient(grad, job, i, n)));
-    return with_added(gradient, added, i, n);
+  map_row(row.x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+    return row.with_added(hn::Mul(scale, hn::NegMulAdd(v, share, row.inner(job, i, n))), i, n);
   });
 }
 
 /// scale (inner - mean(inner) - c scale mean(inner c scale)), with c = x - mean(x).
 template <typename T>
-void layer_norm_gradient_row(const T* x, const T* grad, const T* added, T* out, const NormRows& job) {
-  const Standardization by = standardization_of(x, job);
+void layer_norm_gradient_row(const GradientRow<T>& row, T* out, const NormRows& job) {
+  const Standardization by = standardization_of(row.x, job);
   const FloatVec mean = hn::Set(f32_tag, by.mean);
   const TwoSums sums = fold(
       job.d, TwoSums{},
       [&](const TwoSums& sum, std::int64_t i, std::int64_t n) HWY_ATTR {
-        const FloatVec inner = inner_gradient(grad, job, i, n);
-        const FloatVec centered = hn::Sub(load_some(x + i, n), mean);
+        const FloatVec inner = row.inner(job, i, n);
+        const FloatVec centered = hn::Sub(load_some(row.x + i, n), mean);
         return TwoSums{hn::Add(sum.first, inner), hn::MulAdd(inner, centered, sum.second)};
       },
       TwoSums::joined);
@@ -135,10 +153,9 @@ void layer_norm_gradient_row(const T* x, const T* grad, const T* added, T* out, 
   const FloatVec scale = hn::Set(f32_tag, static_cast<float>(by.scale));
   const FloatVec share = hn::Set(f32_tag, static_cast<float>(along));
   const FloatVec mean_gradient = hn::Set(f32_tag, static_cast<float>(sum_of(sums.first) / d));
-  map_row(x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
-    const FloatVec inner = hn::Sub(inner_gradient(grad, job, i, n), mean_gradient);
-    const FloatVec gradient = hn::Mul(scale, hn::NegMulAdd(hn::Sub(v, mean), share, inner));
-    return with_added(gradient, added, i, n);
+  map_row(row.x, out, job.d, [&](FloatVec v, std::int64_t i, std::int64_t n) HWY_ATTR {
+    const FloatVec inner = hn::Sub(row.inner(job, i, n), mean_gradient);
+    return row.with_added(hn::Mul(scale, hn::NegMulAdd(hn::Sub(v, mean), share, inner)), i, n);
   });
 }
 
@@ -147,15 +164,14 @@ void norm_rows(const NormRows& job, NormOf of) {
   for (std::int64_t at = 0; at < job.rows * job.d; at += job.d) {
     const T* x = static_cast<const T*>(job.x) + at;
     const T* const y = job.y ? static_cast<const T*>(job.y) + at : nullptr;
-    const T* const added = job.added ? static_cast<const T*>(job.added) + at : nullptr;
     T* const out = static_cast<T*>(job.out) + at;
     if (at + job.d < job.rows * job.d) prefetch_row(x + job.d, job.d);
     if (of == NormOf::rms_gradient) {
-      rms_norm_gradient_row(x, y, added, out, job);
+      rms_norm_gradient_row(GradientRow<T>(job, at), out, job);
       continue;
     }
     if (of == NormOf::layer_gradient) {
-      layer_norm_gradient_row(x, y, added, out, job);
+      layer_norm_gradient_row(GradientRow<T>(job, at), out, job);
       continue;
     }
     if (y) {
@@ -193,19 +209,35 @@ void run_norm_rows(const NormRows& job, NormOf of) { HWY_DYNAMIC_DISPATCH(RunNor
 
 namespace {
 
-/// Inputs are `terms` tensors of rows, x first: of a norm what is added to x; of a gradient that of the
-/// result, and what is added to it. Then come the parameters.
+/// How many rows of each kind come ahead of the parameters.
+struct RowInputs {
+  static RowInputs of_norm(const KernelRequest& request) {
+    return {.beside = request.op.results - 1, .more = 0, .added = 0};
+  }
+  static RowInputs of_gradient(const KernelRequest& request) {
+    const auto attrs = request.attrs.as<NormGradientAttrs>();
+    return {.beside = 1,
+            .more = static_cast<std::size_t>(attrs.gradients) - 1,
+            .added = static_cast<std::size_t>(attrs.adds)};
+  }
+  std::size_t count() const { return 1 + beside + more + added; }
+
+  std::size_t beside;  // what is added to x, or the first gradient
+  std::size_t more;    // gradients
+  std::size_t added;   // to the gradient
+};
+
 class NormKernel final : public Kernel {
  public:
-  NormKernel(const KernelRequest& request, NormOf of, std::size_t terms)
+  NormKernel(const KernelRequest& request, NormOf of, double eps, const RowInputs& rows)
       : d_(request.output.shape().dim(-1)),
         rows_(d_ > 0 ? request.output.shape().elements() / d_ : 0),
         dtype_(request.output.dtype),
-        eps_(request.attrs.as<NormAttrs>().eps),
+        eps_(eps),
         of_(of),
-        terms_(terms),
+        row_inputs_(rows),
         sums_(request.op.results > 1) {
-    for (const Slot& parameter : request.inputs.subspan(terms)) parameters_.push_back(parameter.dtype);
+    for (const Slot& parameter : request.inputs.subspan(rows.count())) parameters_.push_back(parameter.dtype);
   }
 
   std::size_t scratch_bytes() const override {
@@ -221,24 +253,36 @@ class NormKernel final : public Kernel {
     const float* parameters[2] = {nullptr, nullptr};
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       if (parameters_[i] == DType::f32) {
-        parameters[i] = static_cast<const float*>(inputs[terms_ + i]);
+        parameters[i] = static_cast<const float*>(inputs[row_inputs_.count() + i]);
       } else {
         float* wide = static_cast<float*>(scratch) + static_cast<std::int64_t>(i) * d_;
-        widen_row(parameters_[i], inputs[terms_ + i], wide, d_);
+        widen_row(parameters_[i], inputs[row_inputs_.count() + i], wide, d_);
         parameters[i] = wide;
       }
     }
     const auto row_bytes = d_ * static_cast<std::int64_t>(size_of(dtype_));
-    const std::byte* terms[3] = {nullptr, nullptr, nullptr};
-    for (std::size_t i = 0; i < terms_; ++i) terms[i] = static_cast<const std::byte*>(inputs[i]);
-    auto* sum = sums_ ? static_cast<std::byte*>(outputs[1]) : nullptr;
-    auto* out = static_cast<std::byte*>(outputs[0]);
     parallel_rows(rows_, d_, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t at = begin * row_bytes;
-      const auto rows_of = [at](auto* all) { return all ? all + at : nullptr; };
-      run_norm_rows({dtype_, rows_of(terms[0]), rows_of(terms[1]), rows_of(sum), rows_of(out), end - begin,
-                     d_, parameters[0], parameters[1], eps_, rows_of(terms[2])},
-                    of_);
+      const auto rows_of = [&](std::size_t input) {
+        return static_cast<const std::byte*>(inputs[input]) + at;
+      };
+      const auto rows_or_null = [&](bool there, std::size_t input) {
+        return there ? rows_of(input) : nullptr;
+      };
+      const auto& [beside, more, added] = row_inputs_;
+      NormRows job{.dtype = dtype_,
+                   .x = rows_of(0),
+                   .y = rows_or_null(beside > 0, 1),
+                   .sum = sums_ ? static_cast<std::byte*>(outputs[1]) + at : nullptr,
+                   .out = static_cast<std::byte*>(outputs[0]) + at,
+                   .rows = end - begin,
+                   .d = d_,
+                   .weight = parameters[0],
+                   .bias = parameters[1],
+                   .eps = eps_};
+      for (std::size_t i = 0; i < more; ++i) job.gradient.more[i] = rows_of(2 + i);
+      job.gradient.added = rows_or_null(added > 0, 2 + more);
+      run_norm_rows(job, of_);
     });
   }
 
@@ -248,7 +292,7 @@ class NormKernel final : public Kernel {
   DType dtype_;
   double eps_;
   NormOf of_;
-  std::size_t terms_;
+  RowInputs row_inputs_;
   bool sums_;
   std::vector<DType> parameters_;
 };
@@ -263,9 +307,20 @@ bool supports_sum(const KernelRequest& request) {
   return supports(request) && request.output.shape().elements() > request.output.shape().dim(-1);
 }
 
-template <NormOf of, std::size_t terms>
+bool supports_gradient(const KernelRequest& request) {
+  return supports(request) && request.attrs.as<NormGradientAttrs>().gradients <= most_norm_gradients;
+}
+
+template <NormOf of>
 std::unique_ptr<Kernel> prepare(const KernelRequest& request) {
-  return std::make_unique<NormKernel>(request, of, terms);
+  return std::make_unique<NormKernel>(request, of, request.attrs.as<NormAttrs>().eps,
+                                      RowInputs::of_norm(request));
+}
+
+template <NormOf of>
+std::unique_ptr<Kernel> prepare_gradient(const KernelRequest& request) {
+  return std::make_unique<NormKernel>(request, of, request.attrs.as<NormGradientAttrs>().eps,
+                                      RowInputs::of_gradient(request));
 }
 
 constexpr KernelEntry entry(std::string_view op, std::unique_ptr<Kernel> (*prepare)(const KernelRequest&),
@@ -274,14 +329,12 @@ constexpr KernelEntry entry(std::string_view op, std::unique_ptr<Kernel> (*prepa
 }
 
 constexpr KernelEntry entries[] = {
-    entry("rms_norm", prepare<NormOf::rms, 1>),
-    entry("layer_norm", prepare<NormOf::layer, 1>),
-    entry("add_rms_norm", prepare<NormOf::rms, 2>, supports_sum),
-    entry("add_layer_norm", prepare<NormOf::layer, 2>, supports_sum),
-    entry("rms_norm_gradient", prepare<NormOf::rms_gradient, 2>),
-    entry("layer_norm_gradient", prepare<NormOf::layer_gradient, 2>),
-    entry("rms_norm_gradient_add", prepare<NormOf::rms_gradient, 3>),
-    entry("layer_norm_gradient_add", prepare<NormOf::layer_gradient, 3>),
+    entry("rms_norm", prepare<NormOf::rms>),
+    entry("layer_norm", prepare<NormOf::layer>),
+    entry("add_rms_norm", prepare<NormOf::rms>, supports_sum),
+    entry("add_layer_norm", prepare<NormOf::layer>, supports_sum),
+    entry("rms_norm_gradient", prepare_gradient<NormOf::rms_gradient>, supports_gradient),
+    entry("layer_norm_gradient", prepare_gradient<NormOf::layer_gradient>, supports_gradient),
 };
 
 }  // namespace

@@ -8,9 +8,16 @@ namespace wick {
 
 enum class NormOf : std::uint8_t { rms, layer, rms_gradient, layer_gradient };
 
+/// Of a gradient: rows of those of the result that are summed up behind the first, and of what is added to
+/// it; null where there are fewer.
+struct NormGradientRows {
+  const void* more[2] = {nullptr, nullptr};
+  const void* added = nullptr;
+};
+
 /// Rows of x [rows, d], and beside them of y: of a norm what is added to x, the sum of which goes to `sum`,
-/// or null; of a gradient that of the result, and `added`, which is added to the gradient, or null. Weight
-/// and bias may be null; `out` may be x, y or what is added.
+/// or null; of a gradient that of the result. Weight and bias may be null; `out` may be x, y or another of
+/// them.
 struct NormRows {
   DType dtype;
   const void* x;
@@ -22,7 +29,7 @@ struct NormRows {
   const float* weight;
   const float* bias;
   double eps;
-  const void* added = nullptr;
+  NormGradientRows gradient = {};
 };
 
 /// On the calling thread.

@@ -8,6 +8,7 @@
 #include "backend/cuda/launch_kernel.h"
 #include "backend/cuda/rows.cuh"
 #include "ops/attributes.h"
+#include "ops/norm_gradient.h"
 
 namespace wick::cuda {
 namespace {
@@ -90,78 +91,89 @@ __global__ void __launch_bounds__(most_row_threads)
   }
 }
 
-/// Rows of what was normalized, of the gradient of the result, and of what is added to the gradient, or null.
+/// Rows of what was normalized, of the gradients of the result, which are summed up, and of what is added to
+/// the gradient; null where there are fewer.
 template <typename T>
 struct GradientTerms {
   const T* x;
-  const T* grad;
+  const T* grads[most_norm_gradients];
   const T* added;
 
-  __device__ const T* added_at(long long at) const { return added ? added + at : nullptr; }
-  /// The same f32 sum as in a step of its own: not contracted with the product ahead.
-  __device__ float with_added(float gradient, float number) const {
+  __device__ GradientTerms at(long long place) const {
+    const auto from = [place](const T* rows) { return rows ? rows + place : nullptr; };
+    return {from(x), {from(grads[0]), from(grads[1]), from(grads[2])}, from(added)};
+  }
+
+  // The same f32 sums as in steps of their own: not contracted with products.
+  __device__ float plus(float gradient, float number) const {
     return added ? __fadd_rn(gradient, number) : gradient;
+  }
+  /// The gradient of what was normalized: those of the result, times the weight.
+  __device__ float inner(float first, float second, float third, const void* weight, float w) const {
+    if (grads[1]) first = __fadd_rn(first, second);
+    if (grads[2]) first = __fadd_rn(first, third);
+    return weight ? first * w : first;
   }
 };
 
 /// The gradient of rms_norm with respect to x: inverse (g w - normalized mean(g w normalized)).
-template <typename T, typename P, template <typename> typename Row>
+template <typename T, typename P, typename Row>
 __global__ void __launch_bounds__(most_row_threads)
     rms_norm_gradient_rows(const GradientTerms<T> terms, const P* weight, T* out, long long rows, int n,
                            float eps) {
   begin_in_order();
   const auto d = static_cast<float>(n);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    Row<T> row(terms.x + r * n, n);
+    const GradientTerms<T> at = terms.at(r * n);
+    Row row(at.x, n);
     float squares = 0;
     float products = 0;
     row.each(
-        [&](float& v, float g, float w) {
+        [&](float& v, float g1, float g2, float g3, float w) {
           squares += v * v;
-          products += (weight ? g * w : g) * v;
+          products += at.inner(g1, g2, g3, weight, w) * v;
         },
-        terms.grad + r * n, weight);
+        at.grads[0], at.grads[1], at.grads[2], weight);
     const float inverse = 1 / sqrtf(block_sum(squares) / d + eps);
     const float along = block_sum(products) / d * inverse * inverse;
     row.write(
         out + r * n,
-        [&](float v, float g, float w, float a) {
-          const float gradient = inverse * ((weight ? g * w : g) - v * along);
-          return terms.with_added(gradient, a);
+        [&](float v, float g1, float g2, float g3, float w, float added) {
+          return at.plus(inverse * (at.inner(g1, g2, g3, weight, w) - v * along), added);
         },
-        terms.grad + r * n, weight, terms.added_at(r * n));
+        at.grads[0], at.grads[1], at.grads[2], weight, at.added);
   }
 }
 
 /// The same of layer_norm: scale (g w - mean(g w) - c scale mean(g w c scale)), with c = x - mean(x).
-template <typename T, typename P, template <typename> typename Row>
+template <typename T, typename P, typename Row>
 __global__ void __launch_bounds__(most_row_threads)
     layer_norm_gradient_rows(const GradientTerms<T> terms, const P* weight, T* out, long long rows, int n,
                              float eps) {
   begin_in_order();
   const auto d = static_cast<float>(n);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    Row<T> row(terms.x + r * n, n);
+    const GradientTerms<T> at = terms.at(r * n);
+    Row row(at.x, n);
     const Standardization by = standardization_of(row, d, eps);
     float inners = 0;
     float products = 0;
     row.each(
-        [&](float& v, float g, float w) {
-          const float inner = weight ? g * w : g;
+        [&](float& v, float g1, float g2, float g3, float w) {
+          const float inner = at.inner(g1, g2, g3, weight, w);
           inners += inner;
           products += inner * (v - by.mean);
         },
-        terms.grad + r * n, weight);
+        at.grads[0], at.grads[1], at.grads[2], weight);
     const float mean_inner = block_sum(inners) / d;
     const float along = block_sum(products) / d * by.scale * by.scale;
     row.write(
         out + r * n,
-        [&](float v, float g, float w, float a) {
-          const float inner = (weight ? g * w : g) - mean_inner;
-          const float gradient = by.scale * (inner - (v - by.mean) * along);
-          return terms.with_added(gradient, a);
+        [&](float v, float g1, float g2, float g3, float w, float added) {
+          const float inner = at.inner(g1, g2, g3, weight, w) - mean_inner;
+          return at.plus(by.scale * (inner - (v - by.mean) * along), added);
         },
-        terms.grad + r * n, weight, terms.added_at(r * n));
+        at.grads[0], at.grads[1], at.grads[2], weight, at.added);
   }
 }
 
@@ -169,7 +181,7 @@ __global__ void __launch_bounds__(most_row_threads)
 /// behind them the parameters, which have the rows' dtype, or are f32.
 class RowsKernel : public Kernel {
  public:
-  RowsKernel(const KernelRequest& request, std::size_t terms)
+  RowsKernel(const KernelRequest& request, std::size_t terms, double eps)
       : dtype_(request.output.dtype),
         n_(request.output.shape().dim(-1)),
         rows_(n_ > 0 ? request.output.shape().elements() / n_ : 0),
@@ -177,7 +189,7 @@ class RowsKernel : public Kernel {
         results_(request.op.results),
         parameters_(request.inputs.size() - terms),
         parameter_dtype_(parameters_ > 0 ? request.inputs[terms].dtype : dtype_),
-        eps_(static_cast<float>(request.attrs.as<NormAttrs>().eps)) {}
+        eps_(static_cast<float>(eps)) {}
 
  protected:
   /// Calls f<T, P>(), where there are rows, for elements and parameters of types T and P.
@@ -223,7 +235,8 @@ class RowsKernel : public Kernel {
 template <bool centered>
 class NormKernel final : public RowsKernel {
  public:
-  using RowsKernel::RowsKernel;
+  explicit NormKernel(const KernelRequest& request)
+      : RowsKernel(request, request.op.results, request.attrs.as<NormAttrs>().eps) {}
 
   void run(const void* const* inputs, void* output, void* scratch) const override {
     void* const outputs[2] = {output, nullptr};
@@ -250,30 +263,38 @@ class NormKernel final : public RowsKernel {
   }
 };
 
-/// Inputs are x, the gradient of the result, what is added to the gradient, if that is what the op does, and
-/// the weight, if there is one.
+/// Inputs as NormGradientAttrs says.
 template <bool centered>
 class NormGradientKernel final : public RowsKernel {
  public:
-  using RowsKernel::RowsKernel;
+  explicit NormGradientKernel(const KernelRequest& request)
+      : NormGradientKernel(request, request.attrs.as<NormGradientAttrs>()) {}
 
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
     visit([&]<typename T, typename P>() {
       const RowLaunch shape = shape_of<T>(inputs, &output);
-      const GradientTerms<T> terms{static_cast<const T*>(inputs[0]), static_cast<const T*>(inputs[1]),
-                                   terms_ > 2 ? static_cast<const T*>(inputs[2]) : nullptr};
-      const auto in_registers =
-          centered ? layer_norm_gradient_rows<T, P, RegisterRow> : rms_norm_gradient_rows<T, P, RegisterRow>;
-      const auto from_memory =
-          centered ? layer_norm_gradient_rows<T, P, MemoryRow> : rms_norm_gradient_rows<T, P, MemoryRow>;
+      GradientTerms<T> terms{static_cast<const T*>(inputs[0]), {}, nullptr};
+      for (std::int64_t i = 0; i < gradients_; ++i) terms.grads[i] = static_cast<const T*>(inputs[1 + i]);
+      if (adds_) terms.added = static_cast<const T*>(inputs[1 + gradients_]);
+      const auto in_registers = centered ? layer_norm_gradient_rows<T, P, RegisterRow<T>>
+                                         : rms_norm_gradient_rows<T, P, RegisterRow<T>>;
+      const auto from_memory = centered ? layer_norm_gradient_rows<T, P, MemoryRow<T>>
+                                        : rms_norm_gradient_rows<T, P, MemoryRow<T>>;
       launch_rows(shape.in_registers ? in_registers : from_memory, shape, "norm_gradient_rows", terms,
                   parameter<P>(inputs, 0), static_cast<T*>(output));
     });
   }
+
+ private:
+  NormGradientKernel(const KernelRequest& request, const NormGradientAttrs& attrs)
+      : RowsKernel(request, attrs.terms(), attrs.eps), gradients_(attrs.gradients), adds_(attrs.adds != 0) {}
+
+  std::int64_t gradients_;
+  bool adds_;
 };
 
-template <std::size_t terms>
-bool supports(const KernelRequest& request) {
+/// Whether kernels take `terms` rows and the parameters behind them.
+bool takes_rows(const KernelRequest& request, std::size_t terms) {
   const DType x = request.inputs[0].dtype;
   if (x == DType::f64 || request.output.shape().dim(-1) > Limits<int>::high) return false;
   const auto parameters = request.inputs.subspan(terms);
@@ -282,30 +303,35 @@ bool supports(const KernelRequest& request) {
   });
 }
 
+bool supports(const KernelRequest& request) { return takes_rows(request, request.op.results); }
+
 /// In place, a parameter must not be taken for a row.
 bool supports_sum(const KernelRequest& request) {
-  return supports<2>(request) && request.output.shape().elements() > request.output.shape().dim(-1);
+  return supports(request) && request.output.shape().elements() > request.output.shape().dim(-1);
 }
 
-template <typename K, std::size_t terms>
-constexpr KernelEntry entry(std::string_view op, bool (*takes)(const KernelRequest&) = &supports<terms>) {
+bool supports_gradient(const KernelRequest& request) {
+  const auto attrs = request.attrs.as<NormGradientAttrs>();
+  return attrs.gradients <= most_norm_gradients && takes_rows(request, attrs.terms());
+}
+
+template <typename K>
+constexpr KernelEntry entry(std::string_view op, bool (*takes)(const KernelRequest&)) {
   return {.op = op,
           .prepare = [](const KernelRequest& request) -> std::unique_ptr<Kernel> {
-            return std::make_unique<K>(request, terms);
+            return std::make_unique<K>(request);
           },
           .in_place = true,
           .supports = takes};
 }
 
 constexpr KernelEntry entries[] = {
-    entry<NormKernel<false>, 1>("rms_norm"),
-    entry<NormKernel<true>, 1>("layer_norm"),
-    entry<NormKernel<false>, 2>("add_rms_norm", supports_sum),
-    entry<NormKernel<true>, 2>("add_layer_norm", supports_sum),
-    entry<NormGradientKernel<false>, 2>("rms_norm_gradient"),
-    entry<NormGradientKernel<true>, 2>("layer_norm_gradient"),
-    entry<NormGradientKernel<false>, 3>("rms_norm_gradient_add"),
-    entry<NormGradientKernel<true>, 3>("layer_norm_gradient_add"),
+    entry<NormKernel<false>>("rms_norm", supports),
+    entry<NormKernel<true>>("layer_norm", supports),
+    entry<NormKernel<false>>("add_rms_norm", supports_sum),
+    entry<NormKernel<true>>("add_layer_norm", supports_sum),
+    entry<NormGradientKernel<false>>("rms_norm_gradient", supports_gradient),
+    entry<NormGradientKernel<true>>("layer_norm_gradient", supports_gradient),
 };
 
 }  // namespace
