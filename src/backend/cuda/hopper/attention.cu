@@ -14,69 +14,72 @@ struct Maps {
   CUtensorMap q, k, v;
 };
 
-template <int Width>
+template <int Width, int Groups, int Stages>
 struct Memory {
   HeadRows<Width> q;
-  KeyTiles<Width> tiles;
+  KeyTiles<Width, Stages> tiles[Groups];
   Barrier own;
 };
 
-/// A block computes 64 queries of one head.
-template <int Width>
-__global__ void __launch_bounds__(threads, Width == 64 ? 4 : 2)
+/// A block computes 64 queries of one head; its groups take turns at the keys.
+template <int Width, int Groups, int Stages, int Blocks>
+__global__ void __launch_bounds__(Groups* group_threads, Blocks)
     attend(const __grid_constant__ Maps maps, const AttentionProblem p) {
   begin_in_order();
   extern __shared__ unsigned char raw[];
-  auto& memory = aligned_memory<Memory<Width>>(raw);
-  KeyTiles<Width>& tiles = memory.tiles;
-  const int pair = static_cast<int>(threadIdx.x) % 4 * 2;
-  const QueryTile tile(p, blockIdx.x);
-  const float scale = static_cast<float>(p.scale) * log2_e;
+  auto& memory = aligned_memory<Memory<Width, Groups, Stages>>(raw);
+  const Group group;
+  KeyTiles<Width, Stages>& tiles = memory.tiles[group.index];
+  const int pair = group.thread % 4 * 2;
+  const QueryTile tile(p, blockIdx.x, group);
+  const ScoreScale scale(p.scale);
 
   if (threadIdx.x == 0) {
     memory.own.init(1);
-    tiles.full[0].init(1);
-    tiles.full[1].init(1);
+    for (KeyTiles<Width, Stages>& of_group : memory.tiles)
+      for (Barrier& full : of_group.full) full.init(1);
     fence_for_async();
     memory.own.arrive_expecting(HeadRows<Width>::bytes);
     memory.q.load(maps.q, tile.first_query, tile.at.head, tile.at.batch, memory.own);
-    if (tile.some.begin < tile.some.end) tiles.load(maps.k, maps.v, tile.some.begin, tile, 0);
+    begin_tiles<Groups>(memory.tiles, maps.k, maps.v, tile);
   }
   __syncthreads();
   memory.own.wait(0);
 
+  constexpr int step = Groups * tile_rows;
   float out[Width / 2] = {};
   SoftmaxRows softmax;
-  int stage = 0;
-  int parity = 0;
-  for (int key = tile.some.begin; key < tile.some.end; key += tile_rows) {
-    if (threadIdx.x == 0 && key + tile_rows < tile.some.end)
-      tiles.load(maps.k, maps.v, key + tile_rows, tile, stage ^ 1);
-    tiles.full[stage].wait(parity);
-    if (key + tile_rows > tile.some.end) tiles.values[stage].clear(tile.some.end - key);
+  Turn<Stages> turn;
+  for (int key = tile.some.begin + group.index * tile_rows; key < tile.some.end; key += step) {
+    const int stage = turn.stage;
+    if (group.thread == 0) tiles.load(maps.k, maps.v, key + (Stages - 1) * step, tile, turn.last());
+    tiles.full[stage].wait(turn.parity);
+    if (key + tile_rows > tile.some.end) tiles.values[stage].clear(tile.some.end - key, group);
     float scores[32];
     begin_products();
     multiply_by_rows(scores, memory.q, tiles.keys[stage]);
     commit_products();
     wait_products<0>();
 
-#pragma unroll
-    for (float& score : scores) score *= scale;
+    scale.apply(scores);
     if (!tile.all.holds_tile(key)) {
 #pragma unroll
       for (int i = 0; i < 32; ++i)
         if (!tile.own[i % 4 / 2].holds(key + i / 4 * 8 + pair + i % 2)) scores[i] = -INFINITY;
     }
-    softmax.add(scores, out);
+    softmax.add(scores, scale.of_exponents, out);
     std::uint32_t left[4][4];
     round_left(left, scores);
     begin_products();
     multiply_by_columns(out, left, tiles.values[stage]);
     commit_products();
     wait_products<0>();
-    __syncthreads();  // nobody reads the stage any more
-    stage ^= 1;
-    if (stage == 0) parity ^= 1;
+    group.sync();  // nobody reads the stage any more
+    turn.next();
+  }
+  if constexpr (Groups > 1) {
+    softmax.add_groups<Groups>(out, group, reinterpret_cast<float*>(memory.tiles));
+    if (group.index > 0) return;
   }
 
 #pragma unroll
@@ -88,14 +91,15 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 4 : 2)
   }
 }
 
-template <int Width>
-void launch_width(const AttentionProblem& p, cudaStream_t stream) {
+template <int Width, int Groups, int Stages, int Blocks>
+void launch(const AttentionProblem& p, std::int64_t blocks, cudaStream_t stream) {
   const Maps maps{map_of(p.q, p.q_steps, p.batch, p.heads, p.m, p.d),
                   map_of(p.k, p.k_steps, p.batch, p.kv_heads, p.n, p.d),
                   map_of(p.v, p.v_steps, p.batch, p.kv_heads, p.n, p.d)};
-  constexpr std::size_t shared = sizeof(Memory<Width>) + 1024;
-  const std::int64_t blocks = p.batch * p.heads * ((p.m + tile_rows - 1) / tile_rows);
-  launch_kernel(attend<Width>, {static_cast<unsigned>(blocks), threads, shared}, stream, "attention", maps,
+  constexpr std::size_t shared = sizeof(Memory<Width, Groups, Stages>) + 1024;
+  static_assert(shared <= 227 * 1024);
+  launch_kernel(attend<Width, Groups, Stages, Blocks>,
+                {static_cast<unsigned>(blocks), Groups * group_threads, shared}, stream, "attention", maps,
                 p);
 }
 
@@ -103,7 +107,12 @@ void launch_width(const AttentionProblem& p, cudaStream_t stream) {
 
 bool launch_hopper_attention(const AttentionProblem& p, cudaStream_t stream) {
   if (!takes(p)) return false;
-  p.d == 64 ? launch_width<64>(p, stream) : launch_width<128>(p, stream);
+  const std::int64_t blocks = p.batch * p.heads * ((p.m + tile_rows - 1) / tile_rows);
+  const bool few = blocks <= multiprocessors();
+  if (p.d == 64)
+    few ? launch<64, 3, 3, 1>(p, blocks, stream) : launch<64, 1, 2, 4>(p, blocks, stream);
+  else
+    few ? launch<128, 3, 2, 1>(p, blocks, stream) : launch<128, 1, 2, 2>(p, blocks, stream);
   return true;
 }
 

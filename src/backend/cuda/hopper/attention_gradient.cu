@@ -14,11 +14,11 @@ struct Maps {
   CUtensorMap q, k, v, grad;
 };
 
-template <int Width>
+template <int Width, int Groups, int Stages>
 struct QueryMemory {
   HeadRows<Width> q;
   HeadRows<Width> grad;
-  KeyTiles<Width> tiles;
+  KeyTiles<Width, Stages> tiles[Groups];
   Barrier own;
 };
 
@@ -45,43 +45,45 @@ __device__ inline void multiply_output(float (&product)[2], const AttentionGradi
   product[1] = row_sum(product[1]);
 }
 
-/// A block computes the gradient of 64 queries of one head, and leaves the statistics of their softmax.
-template <int Width>
-__global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
+/// A block computes the gradient of 64 queries of one head, and leaves the statistics of their softmax. Its
+/// groups take turns at the keys.
+template <int Width, int Groups, int Stages, int Blocks>
+__global__ void __launch_bounds__(Groups* group_threads, Blocks)
     query_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g) {
   begin_in_order();
   extern __shared__ unsigned char raw[];
-  auto& memory = aligned_memory<QueryMemory<Width>>(raw);
-  KeyTiles<Width>& tiles = memory.tiles;
+  auto& memory = aligned_memory<QueryMemory<Width, Groups, Stages>>(raw);
+  const Group group;
+  KeyTiles<Width, Stages>& tiles = memory.tiles[group.index];
   const AttentionProblem& p = g.forward;
-  const int pair = static_cast<int>(threadIdx.x) % 4 * 2;
-  const QueryTile tile(p, blockIdx.x);
-  const float scale = static_cast<float>(p.scale) * log2_e;
+  const int pair = group.thread % 4 * 2;
+  const QueryTile tile(p, blockIdx.x, group);
+  const ScoreScale scale(p.scale);
 
   if (threadIdx.x == 0) {
     memory.own.init(1);
-    tiles.full[0].init(1);
-    tiles.full[1].init(1);
+    for (KeyTiles<Width, Stages>& of_group : memory.tiles)
+      for (Barrier& full : of_group.full) full.init(1);
     fence_for_async();
     memory.own.arrive_expecting(2 * HeadRows<Width>::bytes);
     memory.q.load(maps.q, tile.first_query, tile.at.head, tile.at.batch, memory.own);
     memory.grad.load(maps.grad, tile.first_query, tile.at.head, tile.at.batch, memory.own);
-    if (tile.some.begin < tile.some.end) tiles.load(maps.k, maps.v, tile.some.begin, tile, 0);
+    begin_tiles<Groups>(memory.tiles, maps.k, maps.v, tile);
   }
   float product[2] = {0, 0};
   multiply_output<Width>(product, g, tile);
   __syncthreads();
   memory.own.wait(0);
 
+  constexpr int step = Groups * tile_rows;
   float sums[Width / 2] = {};
   SoftmaxRows softmax;
-  int stage = 0;
-  int parity = 0;
-  for (int key = tile.some.begin; key < tile.some.end; key += tile_rows) {
-    if (threadIdx.x == 0 && key + tile_rows < tile.some.end)
-      tiles.load(maps.k, maps.v, key + tile_rows, tile, stage ^ 1);
-    tiles.full[stage].wait(parity);
-    if (key + tile_rows > tile.some.end) tiles.keys[stage].clear(tile.some.end - key);
+  Turn<Stages> turn;
+  for (int key = tile.some.begin + group.index * tile_rows; key < tile.some.end; key += step) {
+    const int stage = turn.stage;
+    if (group.thread == 0) tiles.load(maps.k, maps.v, key + (Stages - 1) * step, tile, turn.last());
+    tiles.full[stage].wait(turn.parity);
+    if (key + tile_rows > tile.some.end) tiles.keys[stage].clear(tile.some.end - key, group);
     float scores[32];
     float slopes[32];
     begin_products();
@@ -90,8 +92,7 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
     commit_products();
     wait_products<0>();
 
-#pragma unroll
-    for (float& score : scores) score *= scale;
+    scale.apply(scores);
     if (!tile.all.holds_tile(key)) {
 #pragma unroll
       for (int i = 0; i < 32; ++i) {
@@ -100,7 +101,7 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
         slopes[i] = 0;
       }
     }
-    softmax.add(scores, sums);
+    softmax.add(scores, scale.of_exponents, sums);
 #pragma unroll
     for (int i = 0; i < 32; ++i) scores[i] *= slopes[i] - product[i % 4 / 2];
     std::uint32_t left[4][4];
@@ -109,9 +110,12 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
     multiply_by_columns(sums, left, tiles.keys[stage]);
     commit_products();
     wait_products<0>();
-    __syncthreads();  // nobody reads the stage any more
-    stage ^= 1;
-    if (stage == 0) parity ^= 1;
+    group.sync();  // nobody reads the stage any more
+    turn.next();
+  }
+  if constexpr (Groups > 1) {
+    softmax.add_groups<Groups>(sums, group, reinterpret_cast<float*>(memory.tiles));
+    if (group.index > 0) return;
   }
 
 #pragma unroll
@@ -125,40 +129,64 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
   }
 }
 
-template <int Width>
-struct KeyMemory {
-  HeadRows<Width> keys;
-  HeadRows<Width> values;
-  HeadRows<Width> queries[2];
-  HeadRows<Width> grads[2];
+/// Tiles of queries and gradients, and what their rows' softmax was.
+template <int Width, int Stages>
+struct QueryTiles {
+  HeadRows<Width> queries[Stages];
+  HeadRows<Width> grads[Stages];
   float largest[2][tile_rows];
   float inverse[2][tile_rows];
   float product[2][tile_rows];
-  Barrier own;
-  Barrier full[2];
+  Barrier full[Stages];
 };
 
+template <int Width, int Groups, int Stages>
+struct KeyMemory {
+  HeadRows<Width> keys;
+  HeadRows<Width> values;
+  QueryTiles<Width, Stages> tiles[Groups];
+  Barrier own;
+};
+
+/// The first group's sums become those of all groups.
+template <int Groups, int Sums>
+__device__ void add_groups(float (&sums)[Sums], const Group& group, float* shared) {
+  const auto at = [&](int from, int i) -> float& {
+    return shared[((from - 1) * Sums + i) * group_threads + group.thread];
+  };
+  __syncthreads();  // nobody reads what is there any more
+  if (group.index > 0)
+#pragma unroll
+    for (int i = 0; i < Sums; ++i) at(group.index, i) = sums[i];
+  __syncthreads();
+  if (group.index > 0) return;
+#pragma unroll
+  for (int from = 1; from < Groups; ++from)
+#pragma unroll
+    for (int i = 0; i < Sums; ++i) sums[i] += at(from, i);
+}
+
 /// A block sums the gradients of 64 keys and values over the queries of all heads that read them, or one of
-/// several parts of these heads. Scores are computed transposed, so that they are left operands of what
-/// follows.
-template <int Width>
-__global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
-    key_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g,
-                 const std::int64_t parts) {
+/// several parts of these heads; its groups take turns at the queries. Scores are computed transposed, so
+/// that they are left operands of what follows.
+template <int Width, int Groups, int Stages, int Blocks>
+__global__ void __launch_bounds__(Groups* group_threads, Blocks)
+    key_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g, const unsigned parts) {
   begin_in_order();
   extern __shared__ unsigned char raw[];
-  auto& memory = aligned_memory<KeyMemory<Width>>(raw);
+  auto& memory = aligned_memory<KeyMemory<Width, Groups, Stages>>(raw);
+  const Group group;
+  QueryTiles<Width, Stages>& tiles = memory.tiles[group.index];
   const AttentionProblem& p = g.forward;
-  const int pair = static_cast<int>(threadIdx.x) % 4 * 2;
+  const int pair = group.thread % 4 * 2;
   const std::int64_t blocks = (p.n + tile_rows - 1) / tile_rows;
   const HeadTile at(blockIdx.x / parts, p.batch, p.kv_heads, blocks);
-  const std::int64_t part = blockIdx.x % parts;
+  const unsigned part = blockIdx.x % parts;
   const std::int64_t block_first = (blocks - 1 - at.tile) * tile_rows;  // early keys have most queries
   const std::int64_t block_end = block_first + tile_rows < p.n ? block_first + tile_rows : p.n;
-  const std::int64_t key = block_first + static_cast<int>(threadIdx.x) / 32 * 16 +
-                           static_cast<int>(threadIdx.x) % 32 / 4;  // and + 8
+  const std::int64_t key = block_first + group.row();  // and + 8
   const std::int64_t first = first_position(p);
-  const std::int64_t sharing = p.heads / p.kv_heads;
+  const unsigned sharing = narrow_quotient(p.heads, p.kv_heads);
   const std::int64_t first_head = at.head * sharing + part * sharing / parts;
   const std::int64_t end_head = at.head * sharing + (part + 1) * sharing / parts;
   const RowStatistics<float> statistics(g);
@@ -168,75 +196,85 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
   const Range common{queries_of(p, first, block_end - 1).begin, queries_of(p, first, block_first).end};
   const Range seen[2] = {queries_of(p, first, key), queries_of(p, first, key + 8)};
   const int begin = some.begin / tile_rows * tile_rows;
-  const float scale = static_cast<float>(p.scale) * log2_e;
+  const ScoreScale scale(p.scale);
 
   struct Tile {
     std::int64_t head;
     int query;
   };
-  const auto next = [&](Tile tile) {
-    tile.query += tile_rows;
-    return tile.query < some.end ? tile : Tile{tile.head + 1, begin};
+  const auto after = [&](Tile tile, int count) {
+    for (int i = 0; i < count; ++i) {
+      tile.query += tile_rows;
+      if (tile.query >= some.end) tile = {tile.head + 1, begin};
+    }
+    return tile;
+  };
+  const auto load = [&](QueryTiles<Width, Stages>& to, const Tile& tile, int stage) {
+    if (tile.head >= end_head) return;
+    to.full[stage].arrive_expecting(2 * HeadRows<Width>::bytes);
+    to.queries[stage].load(maps.q, tile.query, tile.head, at.batch, to.full[stage]);
+    to.grads[stage].load(maps.grad, tile.query, tile.head, at.batch, to.full[stage]);
   };
   // Statistics are read an iteration before they are wanted.
   float largest = 0;
   float inverse = 0;
   float of_output = 0;
-  const auto load = [&](const Tile& tile, int stage) {
+  const auto read_statistics = [&](const Tile& tile) {
     if (tile.head >= end_head) return;
-    if (threadIdx.x == 0) {
-      memory.full[stage].arrive_expecting(2 * HeadRows<Width>::bytes);
-      memory.queries[stage].load(maps.q, tile.query, tile.head, at.batch, memory.full[stage]);
-      memory.grads[stage].load(maps.grad, tile.query, tile.head, at.batch, memory.full[stage]);
-    }
-    const std::int64_t query = tile.query + static_cast<int>(threadIdx.x) % tile_rows;
+    const std::int64_t query = tile.query + group.thread % tile_rows;
     const std::int64_t row = (at.batch * p.heads + tile.head) * p.m + query;
     const bool inside = query < p.m;
     largest = inside ? statistics.largest[row] : 0;
     inverse = inside ? statistics.inverse[row] : 0;
     of_output = inside ? statistics.product[row] : 0;
   };
-  const auto keep_statistics = [&](int stage) {
-    if (threadIdx.x >= tile_rows) return;
-    memory.largest[stage][threadIdx.x] = largest;
-    memory.inverse[stage][threadIdx.x] = inverse;
-    memory.product[stage][threadIdx.x] = of_output;
+  const auto keep_statistics = [&](int turn) {
+    if (group.thread >= tile_rows) return;
+    tiles.largest[turn][group.thread] = largest;
+    tiles.inverse[turn][group.thread] = inverse;
+    tiles.product[turn][group.thread] = of_output;
   };
 
+  const Tile first_tile{some.begin < some.end ? first_head : end_head, begin};
   if (threadIdx.x == 0) {
     memory.own.init(1);
-    memory.full[0].init(1);
-    memory.full[1].init(1);
+    for (QueryTiles<Width, Stages>& of_group : memory.tiles)
+      for (Barrier& full : of_group.full) full.init(1);
     fence_for_async();
     memory.own.arrive_expecting(2 * HeadRows<Width>::bytes);
     memory.keys.load(maps.k, block_first, at.head, at.batch, memory.own);
     memory.values.load(maps.v, block_first, at.head, at.batch, memory.own);
+    Tile begun = first_tile;
+    for (int stage = 0; stage < Stages - 1; ++stage)
+      for (int of = 0; of < Groups; ++of, begun = after(begun, 1)) load(memory.tiles[of], begun, stage);
   }
-  Tile tile{some.begin < some.end ? first_head : end_head, begin};
-  load(tile, 0);
+  Tile tile = after(first_tile, group.index);
+  Tile ahead = after(tile, (Stages - 1) * Groups);
+  read_statistics(tile);
   keep_statistics(0);
   __syncthreads();
   memory.own.wait(0);
 
   float k_sums[Width / 2] = {};
   float v_sums[Width / 2] = {};
-  int stage = 0;
-  int parity = 0;
+  Turn<Stages> turn;
+  int kept = 0;
   while (tile.head < end_head) {
-    const Tile after = next(tile);
-    load(after, stage ^ 1);
-    memory.full[stage].wait(parity);
+    const int stage = turn.stage;
+    if (group.thread == 0) load(tiles, ahead, turn.last());
+    const Tile next = after(tile, Groups);
+    read_statistics(next);
+    tiles.full[stage].wait(turn.parity);
     float weights[32];
     float slopes[32];
     begin_products();
-    multiply_by_rows(weights, memory.keys, memory.queries[stage]);
+    multiply_by_rows(weights, memory.keys, tiles.queries[stage]);
     commit_products();
-    multiply_by_rows(slopes, memory.values, memory.grads[stage]);
+    multiply_by_rows(slopes, memory.values, tiles.grads[stage]);
     commit_products();
     wait_products<1>();
 
-#pragma unroll
-    for (float& weight : weights) weight *= scale;
+    scale.apply(weights);
     if (!common.holds_tile(tile.query)) {
 #pragma unroll
       for (int i = 0; i < 32; ++i)
@@ -244,21 +282,22 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
     }
 #pragma unroll
     for (int t = 0; t < 8; ++t) {
-      const auto most = *reinterpret_cast<const float2*>(&memory.largest[stage][t * 8 + pair]);
-      const auto part_of = *reinterpret_cast<const float2*>(&memory.inverse[stage][t * 8 + pair]);
+      const auto most = *reinterpret_cast<const float2*>(&tiles.largest[kept][t * 8 + pair]);
+      const auto part_of = *reinterpret_cast<const float2*>(&tiles.inverse[kept][t * 8 + pair]);
 #pragma unroll
       for (int i = t * 4; i < t * 4 + 4; ++i)
-        weights[i] = power_of_2(weights[i] - (i % 2 ? most.y : most.x)) * (i % 2 ? part_of.y : part_of.x);
+        weights[i] = power_of_2(fmaf(weights[i], scale.of_exponents, -(i % 2 ? most.y : most.x))) *
+                     (i % 2 ? part_of.y : part_of.x);
     }
     std::uint32_t left[4][4];
     round_left(left, weights);
     wait_products<0>();
     begin_products();
-    multiply_by_columns(v_sums, left, memory.grads[stage]);
+    multiply_by_columns(v_sums, left, tiles.grads[stage]);
     commit_products();
 #pragma unroll
     for (int t = 0; t < 8; ++t) {
-      const auto part_of = *reinterpret_cast<const float2*>(&memory.product[stage][t * 8 + pair]);
+      const auto part_of = *reinterpret_cast<const float2*>(&tiles.product[kept][t * 8 + pair]);
 #pragma unroll
       for (int i = t * 4; i < t * 4 + 4; ++i)
         slopes[i] = weights[i] == 0 ? 0.0f : weights[i] * (slopes[i] - (i % 2 ? part_of.y : part_of.x));
@@ -266,14 +305,20 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
     std::uint32_t left_slopes[4][4];
     round_left(left_slopes, slopes);
     begin_products();
-    multiply_by_columns(k_sums, left_slopes, memory.queries[stage]);
+    multiply_by_columns(k_sums, left_slopes, tiles.queries[stage]);
     commit_products();
-    keep_statistics(stage ^ 1);
+    keep_statistics(kept ^= 1);
     wait_products<0>();
-    __syncthreads();  // nobody reads the stage any more
-    tile = after;
-    stage ^= 1;
-    if (stage == 0) parity ^= 1;
+    group.sync();  // nobody reads the stage any more
+    tile = next;
+    ahead = after(ahead, Groups);
+    turn.next();
+  }
+  if constexpr (Groups > 1) {
+    auto* const shared = reinterpret_cast<float*>(memory.tiles);
+    add_groups<Groups>(k_sums, group, shared);
+    add_groups<Groups>(v_sums, group, shared);
+    if (group.index > 0) return;
   }
 
   const std::int64_t count = p.batch * p.kv_heads * p.n * Width;
@@ -292,22 +337,24 @@ __global__ void __launch_bounds__(threads, Width == 64 ? 3 : 2)
   }
 }
 
-template <int Width>
-void launch_width(const AttentionGradientProblem& g, std::int64_t parts, cudaStream_t stream) {
+template <int Width, int Groups, int Stages, int Blocks>
+void launch(const AttentionGradientProblem& g, std::int64_t parts, cudaStream_t stream) {
   const AttentionProblem& p = g.forward;
   const Maps maps{map_of(p.q, p.q_steps, p.batch, p.heads, p.m, p.d),
                   map_of(p.k, p.k_steps, p.batch, p.kv_heads, p.n, p.d),
                   map_of(p.v, p.v_steps, p.batch, p.kv_heads, p.n, p.d),
                   map_of(g.grad, g.grad_steps, p.batch, p.heads, p.m, p.d)};
   const auto tiles = [](std::int64_t rows) { return (rows + tile_rows - 1) / tile_rows; };
-  constexpr std::size_t query_bytes = sizeof(QueryMemory<Width>) + 1024;
-  constexpr std::size_t key_bytes = sizeof(KeyMemory<Width>) + 1024;
-  launch_kernel(query_gradient<Width>,
+  constexpr std::size_t query_bytes = sizeof(QueryMemory<Width, Groups, Stages>) + 1024;
+  constexpr std::size_t key_bytes = sizeof(KeyMemory<Width, Groups, Stages>) + 1024;
+  static_assert(query_bytes <= 227 * 1024 && key_bytes <= 227 * 1024);
+  constexpr unsigned threads = Groups * group_threads;
+  launch_kernel(query_gradient<Width, Groups, Stages, Blocks>,
                 {static_cast<unsigned>(p.batch * p.heads * tiles(p.m)), threads, query_bytes}, stream,
                 "the gradient of attention", maps, g);
-  launch_kernel(key_gradient<Width>,
+  launch_kernel(key_gradient<Width, Groups, Stages, Blocks>,
                 {static_cast<unsigned>(p.batch * p.kv_heads * tiles(p.n) * parts), threads, key_bytes},
-                stream, "the gradient of attention", maps, g, parts);
+                stream, "the gradient of attention", maps, g, static_cast<unsigned>(parts));
 }
 
 }  // namespace
@@ -316,7 +363,11 @@ bool launch_hopper_attention_gradient(const AttentionGradientProblem& g, std::in
                                       cudaStream_t stream) {
   const AttentionProblem& p = g.forward;
   if (!takes(p) || !is_boxed(g.grad, g.grad_steps, p.batch, p.heads, p.m)) return false;
-  p.d == 64 ? launch_width<64>(g, parts, stream) : launch_width<128>(g, parts, stream);
+  const bool few = p.batch * p.heads * ((p.m + tile_rows - 1) / tile_rows) <= multiprocessors();
+  if (p.d == 64)
+    few ? launch<64, 3, 3, 1>(g, parts, stream) : launch<64, 1, 2, 3>(g, parts, stream);
+  else
+    few ? launch<128, 2, 2, 1>(g, parts, stream) : launch<128, 1, 2, 2>(g, parts, stream);
   return true;
 }
 

@@ -7,16 +7,45 @@
 #include "backend/cuda/hopper/tensor_map.h"
 
 // What attention and its gradient share on compute capability 9.0: tiles of 64 rows of one head that the copy
-// engine brings, and products of 64 rows by a group of four warps, which is a block.
+// engine brings, and products of 64 rows by a group of four warps. A block is one group, or several that take
+// turns at the tiles where there are too few blocks to fill the GPU.
 namespace wick::cuda::hopper {
 
-constexpr int threads = 128;
+constexpr int group_threads = 128;
 constexpr int tile_rows = 64;
 constexpr int block_bytes = tile_rows * 128;  // of 64 columns
 
+/// Four warps of a block.
+struct Group {
+  __device__ Group()
+      // The same for all threads of a warp, which the compiler must know of where products are issued.
+      : index(__shfl_sync(~0u, static_cast<int>(threadIdx.x) / group_threads, 0)),
+        thread(static_cast<int>(threadIdx.x) % group_threads) {}
+  __device__ void sync() const { sync_threads(1 + index, group_threads); }
+  /// Of the 64 rows of a tile the first of a thread's two; the other one is 8 below.
+  __device__ int row() const { return thread / 32 * 16 + thread % 32 / 4; }
+
+  int index;
+  int thread;
+};
+
+/// What a group works on of the stages that the copy engine fills, one after the other.
+template <int Stages>
+struct Turn {
+  __device__ void next() {
+    if (++stage < Stages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+  /// The stage that is free once the turn before is over.
+  __device__ int last() const { return stage == 0 ? Stages - 1 : stage - 1; }
+  int stage = 0;
+  int parity = 0;
+};
+
 /// 64 rows of one head, in blocks of 64 columns.
 template <int Width>
-struct HeadRows {
+struct alignas(1024) HeadRows {
   static constexpr int bytes = tile_rows * Width * 2;
   unsigned char data[bytes];
 
@@ -28,14 +57,14 @@ struct HeadRows {
       load_box(data + i * block_bytes, map, i * 64, static_cast<int>(row), static_cast<int>(head),
                static_cast<int>(batch), done);
   }
-  /// All threads: rows from `row` on become zeros, whatever memory holds there.
-  __device__ void clear(int row) {
+  /// All threads of a group: rows from `row` on become zeros, whatever memory holds there.
+  __device__ void clear(int row, const Group& group) {
 #pragma unroll
     for (int block = 0; block < Width / 64; ++block)
-      for (int i = row * 8 + static_cast<int>(threadIdx.x); i < tile_rows * 8; i += threads)
+      for (int i = row * 8 + group.thread; i < tile_rows * 8; i += group_threads)
         *reinterpret_cast<uint4*>(data + block * block_bytes + i * 16) = make_uint4(0, 0, 0, 0);
     fence_for_async();
-    __syncthreads();
+    group.sync();
   }
   /// Columns [16 i, 16 i + 16) as what is summed over.
   __device__ std::uint64_t columns(int i) const { return operand(data + i / 4 * block_bytes, 0) + i % 4 * 2; }
@@ -115,12 +144,11 @@ __device__ inline Range queries_of(const AttentionProblem& p, std::int64_t first
 
 /// 64 queries of one head, and the keys that they see: some, all, and each of this thread's two.
 struct QueryTile {
-  __device__ QueryTile(const AttentionProblem& p, std::int64_t block)
+  __device__ QueryTile(const AttentionProblem& p, std::int64_t block, const Group& group)
       : at(block, p.batch, p.heads, (p.m + tile_rows - 1) / tile_rows),
-        kv_head(at.head / (p.heads / p.kv_heads)),
+        kv_head(narrow_quotient(at.head, narrow_quotient(p.heads, p.kv_heads))),
         first_query(at.tile * tile_rows),
-        query(first_query + static_cast<int>(threadIdx.x) / 32 * 16 +
-              static_cast<int>(threadIdx.x) % 32 / 4) {
+        query(first_query + group.row()) {
     const std::int64_t last = first_query + tile_rows < p.m ? first_query + tile_rows - 1 : p.m - 1;
     const std::int64_t first = first_position(p);
     const Range of_first = keys_of(p, first, first_query);
@@ -144,26 +172,55 @@ struct QueryTile {
   Range own[2];
 };
 
-/// Tiles of keys and values: one is worked on while the next one is on its way.
-template <int Width>
+/// Tiles of keys and values: one is worked on while others are on their way.
+template <int Width, int Stages>
 struct KeyTiles {
-  HeadRows<Width> keys[2];
-  HeadRows<Width> values[2];
-  Barrier full[2];
+  HeadRows<Width> keys[Stages];
+  HeadRows<Width> values[Stages];
+  Barrier full[Stages];
 
   __device__ void load(const CUtensorMap& k, const CUtensorMap& v, int key, const QueryTile& tile,
                        int stage) {
+    if (key >= tile.some.end) return;
     full[stage].arrive_expecting(2 * HeadRows<Width>::bytes);
     keys[stage].load(k, key, tile.kv_head, tile.at.batch, full[stage]);
     values[stage].load(v, key, tile.kv_head, tile.at.batch, full[stage]);
   }
 };
 
+/// The keys' tiles of a block, which its groups take in turns, on their way but for the last stage.
+template <int Groups, int Width, int Stages>
+__device__ void begin_tiles(KeyTiles<Width, Stages> (&tiles)[Groups], const CUtensorMap& k,
+                            const CUtensorMap& v, const QueryTile& tile) {
+#pragma unroll
+  for (int stage = 0; stage < Stages - 1; ++stage)
+#pragma unroll
+    for (int group = 0; group < Groups; ++group)
+      tiles[group].load(k, v, tile.some.begin + (stage * Groups + group) * tile_rows, tile, stage);
+}
+
+/// Products with a scale that becomes part of an exponent in units of log2: what is left to multiply with
+/// where the largest is looked for.
+struct ScoreScale {
+  __device__ explicit ScoreScale(double scale) {
+    const float all = static_cast<float>(scale) * log2_e;
+    of_scores = all > 0 ? 1.0f : all;
+    of_exponents = all > 0 ? all : 1.0f;
+  }
+  __device__ void apply(float (&scores)[32]) const {
+    if (of_scores == 1.0f) return;
+#pragma unroll
+    for (float& score : scores) score *= of_scores;
+  }
+  float of_scores;  ///< 1, but for a scale that turns their order around
+  float of_exponents;
+};
+
 /// Softmax over tiles of 64 keys of this thread's two rows, relative to the largest score so far.
 struct SoftmaxRows {
-  /// Scores, in units of log2, become weights; `sums` of earlier weights follow the largest.
+  /// Scores, times `scale` in units of log2, become weights; `sums` of earlier weights follow the largest.
   template <int Sums>
-  __device__ void add(float (&scores)[32], float (&sums)[Sums]) {
+  __device__ void add(float (&scores)[32], float scale, float (&sums)[Sums]) {
     float correction[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
@@ -171,7 +228,7 @@ struct SoftmaxRows {
 #pragma unroll
       for (int t = 0; t < 8; ++t) here = fmaxf(here, fmaxf(scores[t * 4 + 2 * h], scores[t * 4 + 2 * h + 1]));
       const float before = largest[h];
-      largest[h] = fmaxf(before, row_max(here));
+      largest[h] = fmaxf(before, row_max(here) * scale);
       const float shift = largest[h] == -INFINITY ? 0.0f : largest[h];
       correction[h] = power_of_2(before - shift);
       float sum = 0;
@@ -179,7 +236,7 @@ struct SoftmaxRows {
       for (int t = 0; t < 8; ++t)
 #pragma unroll
         for (int i = t * 4 + 2 * h; i < t * 4 + 2 * h + 2; ++i) {
-          scores[i] = power_of_2(scores[i] - shift);
+          scores[i] = power_of_2(fmaf(scores[i], scale, -shift));
           sum += scores[i];
         }
       total[h] = total[h] * correction[h] + sum;
@@ -187,6 +244,42 @@ struct SoftmaxRows {
     if (!__any_sync(~0u, correction[0] != 1 || correction[1] != 1)) return;
 #pragma unroll
     for (int i = 0; i < Sums; ++i) sums[i] *= correction[i % 4 / 2];
+  }
+
+  /// The first group's rows and sums become those of all groups. `shared` has room for what the others hold.
+  template <int Groups, int Sums>
+  __device__ void add_groups(float (&sums)[Sums], const Group& group, float* shared) {
+    __syncthreads();  // nobody reads tiles any more
+    const auto at = [&](int from, int i) -> float& {
+      return shared[((from - 1) * (Sums + 4) + i) * group_threads + group.thread];
+    };
+    if (group.index > 0) {
+#pragma unroll
+      for (int i = 0; i < Sums; ++i) at(group.index, i) = sums[i];
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        at(group.index, Sums + h) = largest[h];
+        at(group.index, Sums + 2 + h) = total[h];
+      }
+    }
+    __syncthreads();
+    if (group.index > 0) return;
+#pragma unroll
+    for (int from = 1; from < Groups; ++from) {
+      float own[2];
+      float others[2];
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const float before = largest[h];
+        largest[h] = fmaxf(before, at(from, Sums + h));
+        const float shift = largest[h] == -INFINITY ? 0.0f : largest[h];
+        own[h] = power_of_2(before - shift);
+        others[h] = power_of_2(at(from, Sums + h) - shift);
+        total[h] = total[h] * own[h] + at(from, Sums + 2 + h) * others[h];
+      }
+#pragma unroll
+      for (int i = 0; i < Sums; ++i) sums[i] = sums[i] * own[i % 4 / 2] + at(from, i) * others[i % 4 / 2];
+    }
   }
 
   float largest[2] = {-INFINITY, -INFINITY};
