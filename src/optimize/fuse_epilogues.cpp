@@ -6,6 +6,7 @@
 
 #include "ops/attributes.h"
 #include "ops/linear_epilogue.h"
+#include "optimize/fuse_reductions.h"
 #include "optimize/has_kernel.h"
 
 namespace wick {
@@ -41,10 +42,14 @@ class Fusion {
         context_(context),
         uses_(count_uses(graph)),
         last_reader_(graph.nodes.size(), none),
+        elementwise_uses_(graph.nodes.size(), 0),
         chain_of_(graph.nodes.size(), none),
         absorbed_(graph.nodes.size(), 0) {
     for (std::uint32_t i = 0; i < graph.nodes.size(); ++i)
-      for (std::uint32_t input : graph.nodes[i].inputs) last_reader_[input] = i;
+      for (std::uint32_t input : graph.nodes[i].inputs) {
+        last_reader_[input] = i;
+        if (reads_elementwise(i, input)) ++elementwise_uses_[input];
+      }
   }
 
   /// From the results towards the data, so that the longest chain is found first.
@@ -57,12 +62,25 @@ class Fusion {
  private:
   const GraphNode& node(std::uint32_t i) const { return graph_.nodes[i]; }
 
-  /// Whether only an elementwise op reads `i`: one pass over memory computes both, whether `i` is part of the
-  /// product or not.
+  bool reads_elementwise(std::uint32_t reader, std::uint32_t i) const {
+    return node(reader).op->elementwise && node(reader).spec.shape == node(i).spec.shape;
+  }
+
+  /// Whether one pass over memory computes `i` together with what reads it, whether `i` is part of the
+  /// product or not. An activation may cost a pass of its own there, so it stays with several readers, too.
   bool joins_a_group(std::uint32_t i) const {
-    const std::uint32_t reader = last_reader_[i];
-    return uses_[i] == 1 && reader != none && chain_of_[reader] == none && node(reader).op->elementwise &&
-           node(reader).spec.shape == node(i).spec.shape;
+    const bool only_elementwise = uses_[i] > 0 && elementwise_uses_[i] == uses_[i];
+    if (!is_activated(i)) return only_elementwise && uses_[i] == 1;
+    return only_elementwise ||
+           (last_reader_[i] != none && computes_its_elements(graph_, last_reader_[i], uses_, context_));
+  }
+
+  bool is_activated(std::uint32_t i) const {
+    const auto is_activation = [this](std::uint32_t input) {
+      return activation_of(node(input)) != Activation::none;
+    };
+    return is_activation(i) || (combination_of(node(i)) != Combination::none &&
+                                std::any_of(node(i).inputs.begin(), node(i).inputs.end(), is_activation));
   }
 
   void fuse(std::uint32_t i) {
@@ -71,6 +89,8 @@ class Fusion {
     if (!chain) chain = with_bias_at(i);
     if (!chain || chain->members.empty()) return;
     for (std::uint32_t member : chain->members) absorbed_[member] = 1;
+    for (std::uint32_t input : node(i).inputs)
+      if (reads_elementwise(i, input)) --elementwise_uses_[input];
     chain_of_[i] = static_cast<std::uint32_t>(chains_.size());
     chains_.push_back(std::move(*chain));
   }
@@ -187,7 +207,8 @@ class Fusion {
   const PassContext& context_;
   std::vector<std::uint32_t> uses_;
   std::vector<std::uint32_t> last_reader_;
-  std::vector<std::uint32_t> chain_of_;  // that a node is the result of
+  std::vector<std::uint32_t> elementwise_uses_;  // by what is part of no chain
+  std::vector<std::uint32_t> chain_of_;          // that a node is the result of
   std::vector<char> absorbed_;
   std::vector<Chain> chains_;
 };

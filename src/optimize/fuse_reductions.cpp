@@ -29,6 +29,11 @@ std::optional<GraphNode> fused(const Graph& graph, std::uint32_t i, const std::v
 
 }  // namespace
 
+bool computes_its_elements(const Graph& graph, std::uint32_t node, const std::vector<std::uint32_t>& uses,
+                           const PassContext& context) {
+  return fused(graph, node, uses, context).has_value();
+}
+
 Graph fuse_reductions(const Graph& graph, const PassContext& context) {
   const std::vector<std::uint32_t> uses = count_uses(graph);
   std::vector<std::optional<GraphNode>> steps(graph.nodes.size());

@@ -77,20 +77,25 @@ OpCase case_of(std::string name, Tensor (*activation)(const Tensor&), double (*e
 }
 
 const bool registered = register_op_cases(
-    "LinearEpilogue", {case_of(
-                           "relu", [](const Tensor& x) { return relu(x); }, relu_of, false),
-                       case_of(
-                           "silu", [](const Tensor& x) { return silu(x); }, silu_of, false),
-                       case_of(
-                           "gelu", [](const Tensor& x) { return gelu(x); }, gelu_of, false),
-                       case_of(
-                           "gelu_tanh", [](const Tensor& x) { return gelu_tanh(x); }, gelu_tanh_of, false),
-                       case_of(
-                           "residual", [](const Tensor& x) { return x; }, itself, true),
-                       case_of(
-                           "silu_residual", [](const Tensor& x) { return silu(x); }, silu_of, true),
-                       case_of(
-                           "gelu_residual", [](const Tensor& x) { return gelu(x); }, gelu_of, true)});
+    "LinearEpilogue",
+    {case_of(
+         "relu", [](const Tensor& x) { return relu(x); }, relu_of, false),
+     case_of(
+         "silu", [](const Tensor& x) { return silu(x); }, silu_of, false),
+     case_of(
+         "gelu", [](const Tensor& x) { return gelu(x); }, gelu_of, false),
+     case_of(
+         "gelu_tanh", [](const Tensor& x) { return gelu_tanh(x); }, gelu_tanh_of, false),
+     case_of(
+         "residual", [](const Tensor& x) { return x; }, itself, true),
+     case_of(
+         "silu_residual", [](const Tensor& x) { return silu(x); }, silu_of, true),
+     case_of(
+         "relu_residual", [](const Tensor& x) { return relu(x); }, relu_of, true),
+     case_of(
+         "gelu_tanh_residual", [](const Tensor& x) { return gelu_tanh(x); }, gelu_tanh_of, true),
+     case_of(
+         "gelu_residual", [](const Tensor& x) { return gelu(x); }, gelu_of, true)});
 
 TEST(LinearEpilogueOps, NaNStaysNaN) {
   Array x{Shape{80, 16}, std::vector<double>(80 * 16, -1)};

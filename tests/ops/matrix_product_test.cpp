@@ -9,6 +9,7 @@
 #include <cmath>
 #include <random>
 
+#include "backend/cpu/activated_product.h"
 #include "backend/cpu/amx_matmul.h"
 #include "backend/cpu/matmul_dnnl.h"
 
@@ -219,6 +220,21 @@ TEST(MatrixProduct, PackedWeightsAreSharedByProductsOfAnyNumberOfRows) {
     return product->format() + (narrow ? narrow->format() : "");
   };
   EXPECT_EQ(format(8), format(512));
+}
+
+TEST(MatrixProduct, ItsResultIsActivatedInPlaceWhereItLiesAsOneMatrixOfItsDtype) {
+  if (!DnnlMatmul::available(DType::f32)) GTEST_SKIP() << "this processor has no fast products of f32";
+  MatmulProblem problem{.m = 5, .n = 6, .k = 7, .a = {7, 1}, .b = {1, 7}, .batch = {}};
+  const auto is_made = [&](const ProductOptions& options) {
+    return ActivatedProduct::make(problem, DType::f32, options) != nullptr;
+  };
+  EXPECT_TRUE(is_made({.activation = Activation::relu}));
+  EXPECT_TRUE(is_made({.c_row_stride = 6, .activation = Activation::silu, .combination = Combination::mul}));
+  EXPECT_FALSE(is_made({.combination = Combination::add})) << "oneDNN does that itself";
+  EXPECT_FALSE(is_made({.c_row_stride = 8, .activation = Activation::relu}));
+  EXPECT_FALSE(is_made({.c = DType::bf16, .activation = Activation::relu}));
+  problem.batch.push_back({.size = 2, .a = 35, .b = 42});
+  EXPECT_FALSE(is_made({.activation = Activation::relu}));
 }
 
 }  // namespace

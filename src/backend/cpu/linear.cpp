@@ -182,11 +182,8 @@ std::unique_ptr<Kernel> prepare_linear(const KernelRequest& request) {
   return std::make_unique<WideningProduct>(request);
 }
 
-/// Activations of bf16 alone: in f32 the library's would differ from the op's by a rounding, and what is
-/// computed twice, as checkpointing does, must give the same bits.
 bool supports_linear_epilogue(const KernelRequest& request) {
   const DType dtype = request.output.dtype;
-  if (dtype != DType::bf16 && epilogue_of(request).activation != Activation::none) return false;
   if (request.output.shape().elements() == 0 || request.inputs[0].shape().elements() == 0) return false;
   if (!DnnlMatmul::available(dtype) || request.inputs[1].dtype != dtype || rows_of(request) < 2) return false;
   if (epilogue_of(request).has_bias && request.inputs[2].dtype == DType::f64) return false;

@@ -9,7 +9,7 @@ namespace wick {
 bool supports_linear(const KernelRequest& request);
 std::unique_ptr<Kernel> prepare_linear(const KernelRequest& request);
 
-/// The same of one dtype, for more rows than one, with an epilogue that oneDNN has a fast kernel for.
+/// The same of one dtype, for more rows than one, with an epilogue.
 bool supports_linear_epilogue(const KernelRequest& request);
 std::unique_ptr<Kernel> prepare_linear_epilogue(const KernelRequest& request);
 

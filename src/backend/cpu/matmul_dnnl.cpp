@@ -49,6 +49,12 @@ dnnl::memory::data_type data_type(DType dtype) {
   return dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
 }
 
+/// Whether oneDNN's is the op's: relu makes 0 of NaN, and in f32 the others differ by a rounding, while what
+/// is computed twice, as checkpointing does, must give the same bits.
+bool has_activation(Activation activation, DType dtype) {
+  return activation == Activation::none || (activation != Activation::relu && dtype == DType::bf16);
+}
+
 dnnl::algorithm algorithm_of(Activation activation) {
   switch (activation) {
     case Activation::gelu: return dnnl::algorithm::eltwise_gelu_erf;
@@ -202,7 +208,7 @@ DnnlMatmul::~DnnlMatmul() = default;
 
 std::unique_ptr<const MatrixProduct> DnnlMatmul::make(const MatmulProblem& problem, DType dtype,
                                                       const ProductOptions& options) {
-  if (options.activation == Activation::relu) return nullptr;  // oneDNN's makes 0 of NaN
+  if (!has_activation(options.activation, dtype)) return nullptr;
   if (options.packed && !problem.batch.empty()) throw InternalError("a packed matmul has no batch");
   try {
     auto parts = std::make_unique<Parts>(Description(problem, dtype, options));

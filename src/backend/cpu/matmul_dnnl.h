@@ -7,7 +7,8 @@ namespace wick {
 /// A matrix product by oneDNN, made for one problem. `run` and `pack` are const and thread-safe.
 class DnnlMatmul final : public MatrixProduct {
  public:
-  /// For f32 or bf16 operands. Nothing where oneDNN has no fast implementation on this processor.
+  /// For f32 or bf16 operands. Nothing where oneDNN has no fast implementation on this processor, and for
+  /// activations other than gelu, gelu_tanh and silu of bf16.
   static std::unique_ptr<const MatrixProduct> make(const MatmulProblem& problem, DType dtype,
                                                    const ProductOptions& options = {});
   /// Whether `make` has something for this dtype on this processor.

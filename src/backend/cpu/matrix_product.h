@@ -25,7 +25,7 @@ struct ProductOptions {
 class MatrixProduct {
  public:
   /// For f32 or bf16 operands, the fastest there is: nothing where neither AMX nor oneDNN has one on this
-  /// processor.
+  /// processor. An f32 activation has the bits of the op.
   static std::unique_ptr<const MatrixProduct> make(const MatmulProblem& problem, DType dtype,
                                                    const ProductOptions& options = {});
   virtual ~MatrixProduct() = default;
