@@ -19,6 +19,7 @@ struct Memory {
   HeadRows<Width> q;
   KeyTiles<Width, Stages> tiles[Groups];
   Barrier own;
+  Barrier handed_over;
 };
 
 /// A block computes 64 queries of one head; its groups take turns at the keys.
@@ -36,6 +37,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
 
   if (threadIdx.x == 0) {
     memory.own.init(1);
+    if constexpr (Groups > 1) memory.handed_over.init((Groups - 1) * group_threads);
     for (KeyTiles<Width, Stages>& of_group : memory.tiles)
       for (Barrier& full : of_group.full) full.init(1);
     fence_for_async();
@@ -78,7 +80,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
     turn.next();
   }
   if constexpr (Groups > 1) {
-    softmax.add_groups<Groups>(out, group, reinterpret_cast<float*>(memory.tiles));
+    softmax.add_groups(out, group, memory.tiles, memory.handed_over);
     if (group.index > 0) return;
   }
 

@@ -20,6 +20,7 @@ struct QueryMemory {
   HeadRows<Width> grad;
   KeyTiles<Width, Stages> tiles[Groups];
   Barrier own;
+  Barrier handed_over;
 };
 
 /// The sums of output . its gradient of this thread's two rows.
@@ -62,6 +63,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
 
   if (threadIdx.x == 0) {
     memory.own.init(1);
+    if constexpr (Groups > 1) memory.handed_over.init((Groups - 1) * group_threads);
     for (KeyTiles<Width, Stages>& of_group : memory.tiles)
       for (Barrier& full : of_group.full) full.init(1);
     fence_for_async();
@@ -114,7 +116,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
     turn.next();
   }
   if constexpr (Groups > 1) {
-    softmax.add_groups<Groups>(sums, group, reinterpret_cast<float*>(memory.tiles));
+    softmax.add_groups(sums, group, memory.tiles, memory.handed_over);
     if (group.index > 0) return;
   }
 
@@ -146,24 +148,34 @@ struct KeyMemory {
   HeadRows<Width> values;
   QueryTiles<Width, Stages> tiles[Groups];
   Barrier own;
+  Barrier handed_over;
 };
 
 /// The first group's sums become those of all groups.
-template <int Groups, int Sums>
-__device__ void add_groups(float (&sums)[Sums], const Group& group, float* shared) {
-  const auto at = [&](int from, int i) -> float& {
-    return shared[((from - 1) * Sums + i) * group_threads + group.thread];
-  };
-  __syncthreads();  // nobody reads what is there any more
-  if (group.index > 0)
+template <int Groups, int Sums, typename Tiles>
+__device__ void add_groups(float (&k_sums)[Sums], float (&v_sums)[Sums], const Group& group,
+                           Tiles (&tiles)[Groups], Barrier& handed_over) {
+  static_assert(2 * Sums * sizeof(float) * group_threads <=
+                sizeof(tiles[0].queries) + sizeof(tiles[0].grads));
+  if (group.index > 0) {
+    const HandedOver own(tiles[group.index], group);
 #pragma unroll
-    for (int i = 0; i < Sums; ++i) at(group.index, i) = sums[i];
-  __syncthreads();
-  if (group.index > 0) return;
+    for (int i = 0; i < Sums; ++i) {
+      own[i] = k_sums[i];
+      own[Sums + i] = v_sums[i];
+    }
+    return handed_over.arrive();
+  }
+  handed_over.wait(0);
 #pragma unroll
-  for (int from = 1; from < Groups; ++from)
+  for (int from = 1; from < Groups; ++from) {
+    const HandedOver others(tiles[from], group);
 #pragma unroll
-    for (int i = 0; i < Sums; ++i) sums[i] += at(from, i);
+    for (int i = 0; i < Sums; ++i) {
+      k_sums[i] += others[i];
+      v_sums[i] += others[Sums + i];
+    }
+  }
 }
 
 /// A block sums the gradients of 64 keys and values over the queries of all heads that read them, or one of
@@ -238,6 +250,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
   const Tile first_tile{some.begin < some.end ? first_head : end_head, begin};
   if (threadIdx.x == 0) {
     memory.own.init(1);
+    if constexpr (Groups > 1) memory.handed_over.init((Groups - 1) * group_threads);
     for (QueryTiles<Width, Stages>& of_group : memory.tiles)
       for (Barrier& full : of_group.full) full.init(1);
     fence_for_async();
@@ -315,9 +328,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
     turn.next();
   }
   if constexpr (Groups > 1) {
-    auto* const shared = reinterpret_cast<float*>(memory.tiles);
-    add_groups<Groups>(k_sums, group, shared);
-    add_groups<Groups>(v_sums, group, shared);
+    add_groups(k_sums, v_sums, group, memory.tiles, memory.handed_over);
     if (group.index > 0) return;
   }
 

@@ -29,6 +29,16 @@ struct Group {
   int thread;
 };
 
+/// What a thread leaves in its group's tiles, which nobody needs any more, for the same thread of the first
+/// group.
+struct HandedOver {
+  template <typename Tiles>
+  __device__ HandedOver(Tiles& tiles, const Group& group)
+      : numbers(reinterpret_cast<float*>(&tiles) + group.thread) {}
+  __device__ float& operator[](int i) const { return numbers[i * group_threads]; }
+  float* numbers;
+};
+
 /// What a group works on of the stages that the copy engine fills, one after the other.
 template <int Stages>
 struct Turn {
@@ -246,39 +256,40 @@ struct SoftmaxRows {
     for (int i = 0; i < Sums; ++i) sums[i] *= correction[i % 4 / 2];
   }
 
-  /// The first group's rows and sums become those of all groups. `shared` has room for what the others hold.
-  template <int Groups, int Sums>
-  __device__ void add_groups(float (&sums)[Sums], const Group& group, float* shared) {
-    __syncthreads();  // nobody reads tiles any more
-    const auto at = [&](int from, int i) -> float& {
-      return shared[((from - 1) * (Sums + 4) + i) * group_threads + group.thread];
-    };
+  /// The first group's rows and sums become those of all groups.
+  template <int Groups, int Sums, typename Tiles>
+  __device__ void add_groups(float (&sums)[Sums], const Group& group, Tiles (&tiles)[Groups],
+                             Barrier& handed_over) {
+    static_assert((Sums + 4) * sizeof(float) * group_threads <=
+                  sizeof(tiles[0].keys) + sizeof(tiles[0].values));
     if (group.index > 0) {
+      const HandedOver own(tiles[group.index], group);
 #pragma unroll
-      for (int i = 0; i < Sums; ++i) at(group.index, i) = sums[i];
+      for (int i = 0; i < Sums; ++i) own[i] = sums[i];
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        at(group.index, Sums + h) = largest[h];
-        at(group.index, Sums + 2 + h) = total[h];
+        own[Sums + h] = largest[h];
+        own[Sums + 2 + h] = total[h];
       }
+      return handed_over.arrive();
     }
-    __syncthreads();
-    if (group.index > 0) return;
+    handed_over.wait(0);
 #pragma unroll
     for (int from = 1; from < Groups; ++from) {
-      float own[2];
-      float others[2];
+      const HandedOver others(tiles[from], group);
+      float of_own[2];
+      float of_others[2];
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const float before = largest[h];
-        largest[h] = fmaxf(before, at(from, Sums + h));
+        largest[h] = fmaxf(before, others[Sums + h]);
         const float shift = largest[h] == -INFINITY ? 0.0f : largest[h];
-        own[h] = power_of_2(before - shift);
-        others[h] = power_of_2(at(from, Sums + h) - shift);
-        total[h] = total[h] * own[h] + at(from, Sums + 2 + h) * others[h];
+        of_own[h] = power_of_2(before - shift);
+        of_others[h] = power_of_2(others[Sums + h] - shift);
+        total[h] = total[h] * of_own[h] + others[Sums + 2 + h] * of_others[h];
       }
 #pragma unroll
-      for (int i = 0; i < Sums; ++i) sums[i] = sums[i] * own[i % 4 / 2] + at(from, i) * others[i % 4 / 2];
+      for (int i = 0; i < Sums; ++i) sums[i] = sums[i] * of_own[i % 4 / 2] + others[i] * of_others[i % 4 / 2];
     }
   }
 
