@@ -179,7 +179,7 @@ void launch_start_rows(RunningSoftmax* states, std::int64_t rows) {
 
 void launch_add_classes(const ClassChunk& chunk, RunningSoftmax* states, bool sums_logits, void* weights,
                         DType dtype, float* gradient, std::int64_t d) {
-  const auto launch = RowLaunch::of<float>(chunk.rows, chunk.count, is_aligned_16(chunk.logits));
+  const auto launch = RowLaunch::of<RegisterRow<float>>(chunk.rows, chunk.count, is_aligned_16(chunk.logits));
   visit_narrow(dtype, [&]<typename T>() {
     const auto kernel =
         launch.in_registers ? add_classes<T, RegisterRow<float>> : add_classes<T, MemoryRow<float>>;

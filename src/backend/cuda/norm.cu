@@ -116,6 +116,10 @@ struct GradientTerms {
   }
 };
 
+/// Fewer elements a thread than in norms: those of up to five rows are on their way at once.
+template <typename T>
+using GradientRow = HeldRow<T, 2>;
+
 /// The gradient of rms_norm with respect to x: inverse (g w - normalized mean(g w normalized)).
 template <typename T, typename P, typename Row>
 __global__ void __launch_bounds__(most_row_threads)
@@ -203,11 +207,11 @@ class RowsKernel : public Kernel {
         f.template operator()<T, float>();
     });
   }
-  template <typename T>
+  template <typename Row>
   RowLaunch shape_of(const void* const* inputs, const void* const* outputs) const {
-    return RowLaunch::of<T>(rows_, n_,
-                            std::all_of(inputs, inputs + terms_ + parameters_, is_aligned_16) &&
-                                std::all_of(outputs, outputs + results_, is_aligned_16));
+    return RowLaunch::of<Row>(rows_, n_,
+                              std::all_of(inputs, inputs + terms_ + parameters_, is_aligned_16) &&
+                                  std::all_of(outputs, outputs + results_, is_aligned_16));
   }
   /// Parameter i, or null.
   template <typename P>
@@ -244,7 +248,7 @@ class NormKernel final : public RowsKernel {
   }
   void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
     visit([&]<typename T, typename P>() {
-      const RowLaunch shape = shape_of<T>(inputs, outputs);
+      const RowLaunch shape = shape_of<RegisterRow<T>>(inputs, outputs);
       Terms<T> terms{static_cast<const T*>(inputs[0]), nullptr, nullptr};
       if (terms_ > 1) {
         terms.y = static_cast<const T*>(inputs[1]);
@@ -272,12 +276,13 @@ class NormGradientKernel final : public RowsKernel {
 
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
     visit([&]<typename T, typename P>() {
-      const RowLaunch shape = shape_of<T>(inputs, &output);
+      using Held = GradientRow<T>;
+      const RowLaunch shape = shape_of<Held>(inputs, &output);
       GradientTerms<T> terms{static_cast<const T*>(inputs[0]), {}, nullptr};
       for (std::int64_t i = 0; i < gradients_; ++i) terms.grads[i] = static_cast<const T*>(inputs[1 + i]);
       if (adds_) terms.added = static_cast<const T*>(inputs[1 + gradients_]);
-      const auto in_registers = centered ? layer_norm_gradient_rows<T, P, RegisterRow<T>>
-                                         : rms_norm_gradient_rows<T, P, RegisterRow<T>>;
+      const auto in_registers =
+          centered ? layer_norm_gradient_rows<T, P, Held> : rms_norm_gradient_rows<T, P, Held>;
       const auto from_memory = centered ? layer_norm_gradient_rows<T, P, MemoryRow<T>>
                                         : rms_norm_gradient_rows<T, P, MemoryRow<T>>;
       launch_rows(shape.in_registers ? in_registers : from_memory, shape, "norm_gradient_rows", terms,

@@ -43,22 +43,23 @@ __device__ __forceinline__ float exp_for(float x) {
 }
 
 inline constexpr int most_row_threads = 1024;
-inline constexpr int row_packs = 4;
 template <typename T>
 inline constexpr int row_width = 16 / sizeof(T);
 
-/// A row of n elements, a multiple of row_width, at an aligned address, that a block holds in registers.
-template <typename T>
-class RegisterRow {
+/// A row of n elements, a multiple of row_width, at an aligned address, that a block holds in registers: so
+/// many packs of row_width a thread.
+template <typename T, int packs>
+class HeldRow {
  public:
   static constexpr int width = row_width<T>;
+  static constexpr std::int64_t of_thread = packs * width;
 
-  __device__ RegisterRow(const T* x, int n) : n_(n) {
+  __device__ HeldRow(const T* x, int n) : n_(n) {
 #pragma unroll
-    for (int p = 0; p < row_packs; ++p)
+    for (int p = 0; p < packs; ++p)
       if (place(p) < n_) packs_[p] = load_pack<width>(x + place(p));
 #pragma unroll
-    for (int p = 0; p < row_packs; ++p)
+    for (int p = 0; p < packs; ++p)
 #pragma unroll
       for (int j = 0; j < width; ++j) values_[p][j] = read(packs_[p].at[j]);
   }
@@ -66,7 +67,7 @@ class RegisterRow {
   /// Adds y; the sums, as elements of type T, are the row from now on, and go to `sum`.
   __device__ void add(const T* y, T* sum) {
 #pragma unroll
-    for (int p = 0; p < row_packs; ++p) {
+    for (int p = 0; p < packs; ++p) {
       if (place(p) >= n_) continue;
       const Pack<T, width> added = load_pack<width>(y + place(p));
       Pack<T, width> made;
@@ -84,7 +85,7 @@ class RegisterRow {
   template <typename F, typename... P>
   __device__ void each(const F& f, const P*... parameters) {
 #pragma unroll
-    for (int p = 0; p < row_packs; ++p)
+    for (int p = 0; p < packs; ++p)
       if (place(p) < n_) visit_pack(p, f, loaded(parameters, place(p))...);
   }
 
@@ -92,7 +93,7 @@ class RegisterRow {
   template <typename To, typename F, typename... P>
   __device__ void write(To* out, const F& f, const P*... parameters) {
 #pragma unroll
-    for (int p = 0; p < row_packs; ++p)
+    for (int p = 0; p < packs; ++p)
       if (place(p) < n_) write_pack(out + place(p), p, f, loaded(parameters, place(p))...);
   }
 
@@ -105,22 +106,25 @@ class RegisterRow {
     return parameter ? load_pack<width>(parameter + at) : Pack<P, width>{};
   }
   template <typename F, typename... Packs>
-  __device__ void visit_pack(int p, const F& f, const Packs&... packs) {
+  __device__ void visit_pack(int p, const F& f, const Packs&... others) {
 #pragma unroll
-    for (int j = 0; j < width; ++j) f(values_[p][j], read(packs.at[j])...);
+    for (int j = 0; j < width; ++j) f(values_[p][j], read(others.at[j])...);
   }
   template <typename To, typename F, typename... Packs>
-  __device__ void write_pack(To* out, int p, const F& f, const Packs&... packs) {
+  __device__ void write_pack(To* out, int p, const F& f, const Packs&... others) {
     Pack<To, width> made;
 #pragma unroll
-    for (int j = 0; j < width; ++j) made.at[j] = written<To>(f(values_[p][j], read(packs.at[j])...));
+    for (int j = 0; j < width; ++j) made.at[j] = written<To>(f(values_[p][j], read(others.at[j])...));
     store_pack(out, made);
   }
 
   int n_;
-  Pack<T, width> packs_[row_packs] = {};
-  float values_[row_packs][width];
+  Pack<T, width> packs_[packs] = {};
+  float values_[packs][width];
 };
+
+template <typename T>
+using RegisterRow = HeldRow<T, 4>;
 
 /// Any row, read again by each call.
 template <typename T>
@@ -152,22 +156,20 @@ class MemoryRow {
   int n_;
 };
 
-/// How rows of n elements of type T are given to blocks.
+/// How rows of n elements are given to blocks: a HeldRow where that fits in so many threads.
 struct RowLaunch {
   bool in_registers;
   unsigned int threads;
   unsigned int blocks;
 
-  template <typename T>
-  static RowLaunch of(std::int64_t rows, std::int64_t n, bool aligned) {
-    const auto warps_for = [](std::int64_t items) {
-      return static_cast<unsigned int>(
-          std::clamp<std::int64_t>((items + 31) / 32 * 32, 32, most_row_threads));
+  template <typename Row>
+  static RowLaunch of(std::int64_t rows, std::int64_t n, bool aligned, int most_threads = most_row_threads) {
+    const auto warps_for = [most_threads](std::int64_t items) {
+      return static_cast<unsigned int>(std::clamp<std::int64_t>((items + 31) / 32 * 32, 32, most_threads));
     };
     const auto blocks = static_cast<unsigned int>(std::min<std::int64_t>(rows, 1 << 30));
-    constexpr std::int64_t a_thread = std::int64_t{row_packs} * row_width<T>;
-    if (aligned && n % row_width<T> == 0 && n <= most_row_threads * a_thread)
-      return {true, warps_for((n + a_thread - 1) / a_thread), blocks};
+    if (aligned && n % Row::width == 0 && n <= most_threads * Row::of_thread)
+      return {true, warps_for((n + Row::of_thread - 1) / Row::of_thread), blocks};
     return {false, warps_for((n + 3) / 4), blocks};
   }
 };

@@ -49,7 +49,8 @@ class SoftmaxKernel final : public Kernel {
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
     if (rows_ == 0) return;
     visit_narrow(dtype_, [&]<typename T>() {
-      const RowLaunch launch = RowLaunch::of<T>(rows_, n_, is_aligned_16(inputs[0]) && is_aligned_16(output));
+      const RowLaunch launch =
+          RowLaunch::of<RegisterRow<T>>(rows_, n_, is_aligned_16(inputs[0]) && is_aligned_16(output));
       const auto kernel = launch.in_registers ? softmax_rows<T, RegisterRow, logarithm>
                                               : softmax_rows<T, MemoryRow, logarithm>;
       launch_kernel(kernel, {launch.blocks, launch.threads}, current_launch().stream, "softmax_rows",
