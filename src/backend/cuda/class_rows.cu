@@ -34,32 +34,37 @@ __global__ void start_rows(RunningSoftmax* states, long long rows) {
   if (row < rows) states[row] = {-infinity<float>(), 0, 0, 0, 0};
 }
 
+/// Logits of a row in registers, many a thread: four blocks of 256 threads, 8192 logits each, on a
+/// multiprocessor.
+using HeldLogits = HeldRow<float, 8>;
+constexpr int held_logits_threads = 512;
+
 /// A block a row.
-template <typename T, typename Row>
-__global__ void __launch_bounds__(most_row_threads)
-    add_classes(const ClassChunk chunk, RunningSoftmax* states, bool sums_logits, T* weights, float* gradient,
-                long long d, const FaultReport report) {
+template <typename T, typename Row, int threads, bool sums_logits>
+__global__ void __launch_bounds__(threads)
+    add_classes(const ClassChunk chunk, RunningSoftmax* states, T* weights, float* gradient, long long d,
+                const FaultReport report) {
   begin_in_order();
   const long long row = blockIdx.x;
   const float* const logits = chunk.logits + row * chunk.count;
+  Row values(logits, static_cast<int>(chunk.count));
   RunningSoftmax state = states[row];
   // Weights may take the place of the logits: what is needed of those is read first.
   const long long target = target_of(chunk, row);
   if (target >= chunk.first && target < chunk.first + chunk.count)
     state.at_target = logits[target - chunk.first];
-  Row values(logits, static_cast<int>(chunk.count));
   float largest = state.largest;
-  double sum_of_logits = 0;
-  values.each([&](float logit) {
-    largest = fmaxf(largest, logit);
-    if (sums_logits) sum_of_logits += logit;
-  });
+  values.each([&](float logit) { largest = fmaxf(largest, logit); });
   largest = block_max(largest);
-  if (sums_logits) state.logits += block_sum(sum_of_logits);
+  if constexpr (sums_logits) {
+    double sum_of_logits = 0;
+    values.each([&](float logit) { sum_of_logits += logit; });
+    state.logits += block_sum(sum_of_logits);
+  }
   const float center = largest == -infinity<float>() ? 0.0f : largest;  // only -infinity so far
   float sum = 0;
   const auto weight_of = [&](float logit) {
-    const float weight = expf(logit - center);
+    const float weight = exp_for<T>(logit - center);
     sum += weight;
     return weight;
   };
@@ -179,13 +184,19 @@ void launch_start_rows(RunningSoftmax* states, std::int64_t rows) {
 
 void launch_add_classes(const ClassChunk& chunk, RunningSoftmax* states, bool sums_logits, void* weights,
                         DType dtype, float* gradient, std::int64_t d) {
-  const auto launch = RowLaunch::of<RegisterRow<float>>(chunk.rows, chunk.count, is_aligned_16(chunk.logits));
+  const auto launch =
+      RowLaunch::of<HeldLogits>(chunk.rows, chunk.count, is_aligned_16(chunk.logits), held_logits_threads);
   visit_narrow(dtype, [&]<typename T>() {
-    const auto kernel =
-        launch.in_registers ? add_classes<T, RegisterRow<float>> : add_classes<T, MemoryRow<float>>;
-    launch_kernel(kernel, {static_cast<unsigned>(chunk.rows), launch.threads}, current_launch().stream,
-                  "add_classes", chunk, states, sums_logits, static_cast<T*>(weights), gradient, d,
-                  FaultReport::here());
+    const auto launch_with = [&]<bool sums>() {
+      const auto kernel = launch.in_registers ? add_classes<T, HeldLogits, held_logits_threads, sums>
+                                              : add_classes<T, MemoryRow<float>, held_logits_threads, sums>;
+      launch_kernel(kernel, {static_cast<unsigned>(chunk.rows), launch.threads}, current_launch().stream,
+                    "add_classes", chunk, states, static_cast<T*>(weights), gradient, d, FaultReport::here());
+    };
+    if (sums_logits)
+      launch_with.template operator()<true>();
+    else
+      launch_with.template operator()<false>();
   });
 }
 

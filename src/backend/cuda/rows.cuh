@@ -33,13 +33,17 @@ __device__ inline float block_max(float value) {
   return block_combined(value, [](float a, float b) { return fmaxf(a, b); });
 }
 
-/// exp, to f32's accuracy where the result is f32; 16-bit floats need less.
+/// exp, to f32's accuracy where the result is f32; 16-bit floats need less, and no numbers below 2^-126.
 template <typename T>
 __device__ __forceinline__ float exp_for(float x) {
-  if constexpr (sizeof(T) == 2)
-    return __expf(x);
-  else
+  if constexpr (sizeof(T) == 2) {
+    constexpr float log2_of_e = 1.44269504f;
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * log2_of_e));
+    return power;
+  } else {
     return expf(x);
+  }
 }
 
 inline constexpr int most_row_threads = 1024;
