@@ -155,10 +155,25 @@ void launch(std::span<const LoraGradient> members, cudaStream_t stream) {
   const Joined<LoraGradient> joined(members,
                                     [](const LoraGradient& p) { return parts(p.columns, Shape::columns); });
   const std::int64_t units = parts(members[0].rows, unit_rows);
-  const std::int64_t wanted =
-      std::clamp<std::int64_t>(multiprocessors() / joined.clusters(), 1, most_cluster_blocks);
-  const std::int64_t units_each = parts(units, wanted);
-  const std::int64_t cluster = parts(units, units_each);  // no block is left without rows
+  std::int64_t units_each = units;
+  std::int64_t cluster = 1;
+  std::int64_t least = 0;
+  for (std::int64_t c = 1; c <= std::min<std::int64_t>(units, most_cluster_blocks); ++c) {
+    const std::int64_t each = parts(units, c);
+    if (parts(units, each) != c) continue;  // some block would be left without rows
+    const std::int64_t at_once = c == 1 ? multiprocessors()
+                                        : most_clusters(sum_over_rows<RankTiles, ColumnTiles>,
+                                                        {static_cast<unsigned>(c), threads,
+                                                         Shape::shared_bytes, static_cast<unsigned>(c)});
+    if (at_once == 0) continue;
+    // Beginning and ending, a block takes about as long as for so many units.
+    constexpr std::int64_t more_units = 6;
+    const std::int64_t time = parts(joined.clusters(), at_once) * (each + more_units);
+    if (c > 1 && time >= least) continue;
+    least = time;
+    cluster = c;
+    units_each = each;
+  }
   launch_joined(sum_over_rows<RankTiles, ColumnTiles>, joined, cluster, threads, Shape::shared_bytes, stream,
                 "the gradient of an adapter", units_each * unit_rows);
 }
@@ -166,9 +181,14 @@ void launch(std::span<const LoraGradient> members, cudaStream_t stream) {
 }  // namespace
 
 void launch_lora_gradients(std::span<const LoraGradient> members, cudaStream_t stream) {
-  // Of wider blocks fewer read t, but their sums need more registers.
+  // Of wider blocks fewer read t, but their sums need more registers, and few blocks leave a GPU idle.
   const std::int64_t rank = members[0].rank;
-  if (rank <= 16)
+  std::int64_t wide_units = 0;
+  for (const LoraGradient& m : members)
+    wide_units += parts(m.columns, GradientShape<1, 2>::columns) * parts(m.rows, unit_rows);
+  if (rank <= 16 && wide_units <= multiprocessors())
+    launch<1, 1>(members, stream);
+  else if (rank <= 16)
     launch<1, 2>(members, stream);
   else if (rank <= 32)
     launch<2, 1>(members, stream);
