@@ -66,6 +66,8 @@ class Fusion {
                 SmallVector<std::uint32_t, 4>& absorbed) const {
     const GraphNode& sum = node(i);
     if (!is(sum, "add") || uses_[i] > 1 || fused_[i]) return false;
+    if (absorbed.size() + 2 > static_cast<std::size_t>(most_norm_gradients)) return false;
+    absorbed.push_back(i);
     std::uint32_t first = sum.inputs[0];
     std::uint32_t last = sum.inputs[1];
     if (!is_term(last, sum)) std::swap(first, last);
@@ -75,8 +77,7 @@ class Fusion {
     else if (!take_sum(first, operands, absorbed))
       return false;
     operands.push_back(last);
-    absorbed.push_back(i);
-    return operands.size() <= static_cast<std::size_t>(most_norm_gradients);
+    return true;
   }
 
   /// A sum of a gradient, which nobody else reads, and another tensor.

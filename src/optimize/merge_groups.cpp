@@ -22,7 +22,7 @@ constexpr std::size_t most_registers = 24;
 constexpr double most_distance = 32;
 /// How many nodes a merge may move to before it.
 constexpr std::size_t most_moved = 4;
-/// Of the groups that read one value, how many are tried.
+/// Of the nodes that read one value, how many are looked at.
 constexpr std::size_t most_siblings = 8;
 constexpr std::uint32_t none = ~std::uint32_t{0};
 
@@ -271,7 +271,7 @@ class Merger {
 
   /// Whether nobody but `unit` reads a value behind a place.
   bool is_last_reader(const Unit& unit, std::uint32_t value, double place) const {
-    return !is_output_[value] &&
+    return !is_output_[value] && readers_[value].size() <= most_siblings &&
            std::all_of(readers_[value].begin(), readers_[value].end(), [&](std::uint32_t reader) {
              return contains(unit.nodes, reader) || rank(reader) <= place;
            });
@@ -283,6 +283,7 @@ class Merger {
     double at;
     std::vector<std::uint32_t> sooner;  ///< each behind its inputs
     double low;                         ///< behind which they have to be
+    std::size_t visited = 0;            ///< of them
   };
 
   std::optional<Place> place_between(const Unit& joined, const Unit& a, const Unit& b) const {
@@ -314,7 +315,7 @@ class Merger {
       }
       if (contains(place.sooner, value)) continue;
       const auto& inputs = graph_.nodes[value].inputs;
-      if (unit_of_[value] != none || place.sooner.size() >= most_moved ||
+      if (unit_of_[value] != none || ++place.visited > most_moved ||
           !find_late({inputs.begin(), inputs.end()}, unit, high, place))
         return false;
       place.sooner.push_back(value);  // behind its inputs

@@ -187,5 +187,15 @@ TEST(FuseResidualGradients, OtherSumsStay) {
   EXPECT_EQ(gradients(g + exp(g)), 1);
 }
 
+TEST(ResidualGradient, ASumOfManyIsLeftAlone) {
+  const Tensor x = normal({2, 3});
+  const Tensor term = normal({2, 3}, DType::f32, 2);
+  Tensor sum_of_many = matmul(x, normal({3, 3}));
+  for (int i = 0; i < 100'000; ++i) sum_of_many = sum_of_many + term;
+  const Tensor gradient = norm_gradient(x, sum_of_many, false);
+  const Graph graph = fuse_residual_gradients(test::graph_of({gradient}), test::pass_context());
+  EXPECT_EQ(test::count_op(graph, "add"), 100'000u);
+}
+
 }  // namespace
 }  // namespace wick

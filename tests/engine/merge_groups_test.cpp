@@ -53,11 +53,11 @@ std::vector<Tensor> gradients_of_gated(const Tensor& gate, const Tensor& up, con
   return {grad * (gate * s), grad * up * (s + gate * s * (1.0 - s))};
 }
 
-/// Of all groups together.
-std::size_t group_results(const Graph& graph) {
+/// Of all groups and elementwise ops outside of them.
+std::size_t elementwise_results(const Graph& graph) {
   std::size_t count = 0;
   for (const GraphNode& node : graph.nodes)
-    if (node.group) count += results(node);
+    if (node.group || (node.op && node.op->elementwise)) count += node.group ? results(node) : 1;
   return count;
 }
 
@@ -67,7 +67,7 @@ TEST(MergeGroups, WhatGradientsShareGoesWithThemAndNotWithTheForwardPass) {
   const Tensor grad = matmul(silu(gate) * up, normal({5, 5}));
   const Graph graph = optimized(gradients_of_gated(gate, up, grad));
   verify(graph, "merge-groups");
-  EXPECT_EQ(group_results(graph), 3u) << print(graph);  // and none that only groups read
+  EXPECT_EQ(elementwise_results(graph), 3u) << print(graph);  // and none that only groups read
 }
 
 /// As a checkpointed layer does: what `up` is comes behind a reader of its gradient, and a product that reads
@@ -91,6 +91,19 @@ TEST(MergeGroups, AnInputThatComesBehindAReaderIsComputedSooner) {
   test::expect_same_results("merge-groups", recomputed_layer);
 }
 
+TEST(MergeGroups, AnInputBehindMoreThanAFewNodesIsNot) {
+  const Tensor gate = matmul(normal({8, 4}), normal({4, 5}));
+  const Tensor grad = normal({8, 5}, DType::f32, 3);
+  Tensor up = matmul(normal({8, 4}), normal({4, 5}, DType::f32, 2));
+  const Tensor square = normal({5, 5}, DType::f32, 4);
+  for (int i = 0; i < 50'000; ++i) up = matmul(up, square);
+  const std::vector<Tensor> gradients = gradients_of_gated(gate, up, grad);
+  Tensor last = matmul(gradients[0], square);
+  for (int i = 0; i < 40; ++i) last = matmul(last, square);
+  const Graph graph = optimized({last, matmul(gradients[1], square)});
+  EXPECT_GT(elementwise_results(graph), 2u) << "what gradients share lies in memory";
+}
+
 TEST(MergeGroups, WhatIsFarStaysThereWhereItsInputsAreReadLaterStill) {
   const Tensor x = exp(normal({8, 5}));
   Tensor between = matmul(tanh(x) * 3.0, normal({5, 5}));
@@ -108,7 +121,7 @@ TEST(MergeGroups, AnInputThatNeedsTheReaderIsNot) {
   const Graph graph = optimized(outputs);
   verify(graph, "merge-groups");
   EXPECT_EQ(test::count_op(graph, "matmul"), 2u);
-  EXPECT_EQ(group_results(graph), 2u) << print(graph);
+  EXPECT_EQ(elementwise_results(graph), 2u) << print(graph);
 }
 
 TEST(MergeGroups, AnOptimizerStepIsOnePassAParameter) {
