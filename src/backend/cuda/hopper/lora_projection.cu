@@ -27,7 +27,7 @@ struct Projections : LoraProjection {
 /// turns at steps of the depth: all warps of a block, or if it is `Grouped` so many as have a step.
 template <int Tiles, int Factors, int RowTiles, bool Grouped>
 struct ProjectionShape {
-  /// Parameters of a kernel are read one line after the other: no more of them than it needs.
+  /// No more parameters than the kernel needs.
   using Problem = std::conditional_t<Factors == 1 && !Grouped, LoraProjection, Projections>;
   static constexpr int factor_ranks = Tiles * 8;
   static constexpr int ranks = Factors * factor_ranks;
