@@ -29,8 +29,8 @@ struct LoraProjection {
 bool joins_lora_projections(std::int64_t rank);
 void launch_lora_projections(std::span<const LoraProjection> members, cudaStream_t stream);
 
-/// out [rows, columns] = t [rows, rank] b^T + bias, in bf16, or added to what `out` holds; element (n, i) of b
-/// lies at n column_step + i rank_step.
+/// out [rows, columns] = t [rows, rank] b^T + bias, in bf16, or added to what `out` holds; element (n, i) of
+/// b lies at n column_step + i rank_step.
 struct LoraExpansion {
   const float* t;
   const float* b;

@@ -10,8 +10,8 @@ namespace wick::cuda {
 
 /// out [rows, columns] = the sum over members of x [rows, depth] weight^T + t [rows, rank] b^T, + bias, where
 /// weight is [columns, depth] and b [columns, rank]; or `transposed`: weight [depth, columns] and b [rank,
-/// columns], not to be transposed then. Row-major; x, weight, bias and out are bf16, t and b f32. Rows of bf16
-/// are multiples of 8 elements, addresses of 16 bytes.
+/// columns], not to be transposed then. Row-major; x, weight, bias and out are bf16, t and b f32. Rows of
+/// bf16 are multiples of 8 elements, addresses of 16 bytes.
 struct LowRankProduct {
   static constexpr int most_members = 3;
   static constexpr std::int64_t most_rank = 64;  ///< of all members, each a multiple of 16
