@@ -7,6 +7,7 @@
 #include "ops/attributes.h"
 #include "ops/linear_epilogue.h"
 #include "optimize/fuse_reductions.h"
+#include "optimize/fused_steps.h"
 #include "optimize/has_kernel.h"
 
 namespace wick {
@@ -43,8 +44,7 @@ class Fusion {
         uses_(count_uses(graph)),
         last_reader_(graph.nodes.size(), none),
         elementwise_uses_(graph.nodes.size(), 0),
-        chain_of_(graph.nodes.size(), none),
-        absorbed_(graph.nodes.size(), 0) {
+        steps_(graph) {
     for (std::uint32_t i = 0; i < graph.nodes.size(); ++i)
       for (std::uint32_t input : graph.nodes[i].inputs) {
         last_reader_[input] = i;
@@ -55,8 +55,8 @@ class Fusion {
   /// From the results towards the data, so that the longest chain is found first.
   Graph run() {
     for (std::uint32_t i = static_cast<std::uint32_t>(graph_.nodes.size()); i-- > 0;)
-      if (!absorbed_[i] && !joins_a_group(i)) fuse(i);
-    return chains_.empty() ? graph_ : rewritten();
+      if (!steps_.is_absorbed(i) && !joins_a_group(i)) fuse(i);
+    return steps_.rewritten();
   }
 
  private:
@@ -88,11 +88,9 @@ class Fusion {
     if (!chain) chain = activated_at(i);
     if (!chain) chain = with_bias_at(i);
     if (!chain || chain->members.empty()) return;
-    for (std::uint32_t member : chain->members) absorbed_[member] = 1;
     for (std::uint32_t input : node(i).inputs)
       if (reads_elementwise(i, input)) --elementwise_uses_[input];
-    chain_of_[i] = static_cast<std::uint32_t>(chains_.size());
-    chains_.push_back(std::move(*chain));
+    steps_.put(i, std::move(chain->step), {chain->members.begin(), chain->members.end()});
   }
 
   /// The chain as a step, when the backend has a kernel for it.
@@ -188,29 +186,12 @@ class Fusion {
     return !on_the_way || activated_at(other).has_value();
   }
 
-  Graph rewritten() const {
-    Rewriter out(graph_);
-    for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (absorbed_[i]) continue;
-      if (chain_of_[i] == none) {
-        out.map(i, out.append(out.mapped_copy(i)));
-        continue;
-      }
-      GraphNode step = chains_[chain_of_[i]].step;
-      for (std::uint32_t& input : step.inputs) input = out[input];
-      out.map(i, out.append(std::move(step)));
-    }
-    return out.finish();
-  }
-
   const Graph& graph_;
   const PassContext& context_;
   std::vector<std::uint32_t> uses_;
   std::vector<std::uint32_t> last_reader_;
   std::vector<std::uint32_t> elementwise_uses_;  // by what is part of no chain
-  std::vector<std::uint32_t> chain_of_;          // that a node is the result of
-  std::vector<char> absorbed_;
-  std::vector<Chain> chains_;
+  FusedSteps steps_;
 };
 
 }  // namespace

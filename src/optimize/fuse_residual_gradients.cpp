@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ops/norm_gradient.h"
+#include "optimize/fused_steps.h"
 #include "optimize/has_kernel.h"
 
 namespace wick {
@@ -24,27 +25,17 @@ struct Fused {
 class Fusion {
  public:
   Fusion(const Graph& graph, const PassContext& context)
-      : graph_(graph),
-        context_(context),
-        uses_(count_uses(graph)),
-        fused_(graph.nodes.size()),
-        absorbed_(graph.nodes.size(), 0) {}
+      : graph_(graph), context_(context), uses_(count_uses(graph)), steps_(graph) {}
 
   Graph run() {
-    bool changed = false;
-    for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) changed |= fuse(i);
-    return changed ? rewritten() : graph_;
+    for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i)
+      if (std::optional<Fused> fused = is_norm_gradient(node(i)) ? of_sum(i) : added_at(i))
+        steps_.put(i, std::move(fused->step), {fused->absorbed.begin(), fused->absorbed.end()});
+    return steps_.rewritten();
   }
 
  private:
   const GraphNode& node(std::uint32_t i) const { return graph_.nodes[i]; }
-
-  bool fuse(std::uint32_t i) {
-    fused_[i] = is_norm_gradient(node(i)) ? of_sum(i) : added_at(i);
-    if (!fused_[i]) return false;
-    for (std::uint32_t k : fused_[i]->absorbed) absorbed_[k] = 1;
-    return true;
-  }
 
   /// A gradient of a result whose own gradient is a sum.
   std::optional<Fused> of_sum(std::uint32_t gradient) const {
@@ -65,7 +56,7 @@ class Fusion {
   bool take_sum(std::uint32_t i, SmallVector<std::uint32_t, 3>& operands,
                 SmallVector<std::uint32_t, 4>& absorbed) const {
     const GraphNode& sum = node(i);
-    if (!is(sum, "add") || uses_[i] > 1 || fused_[i]) return false;
+    if (!is(sum, "add") || uses_[i] > 1 || steps_.at(i)) return false;
     if (absorbed.size() + 2 > static_cast<std::size_t>(most_norm_gradients)) return false;
     absorbed.push_back(i);
     std::uint32_t first = sum.inputs[0];
@@ -89,7 +80,7 @@ class Fusion {
       if (!is_norm_gradient(node(gradient)) || uses_[gradient] > 1 || !is_term(added, node(sum)) ||
           !(node(gradient).spec == node(sum).spec))
         continue;
-      const GraphNode& alone = fused_[gradient] ? fused_[gradient]->step : node(gradient);
+      const GraphNode& alone = steps_.at(gradient) ? *steps_.at(gradient) : node(gradient);
       auto attrs = alone.attrs.as<NormGradientAttrs>();
       Fused fused{.step = node(sum), .absorbed = {gradient}};
       fused.step.op = alone.op;
@@ -115,25 +106,13 @@ class Fusion {
   bool is_term(std::uint32_t operand, const GraphNode& sum) const {
     const GraphNode& term = node(operand);
     return term.spec == sum.spec && graph_.is_row_major(operand) &&
-           !(term.op && term.op->elementwise && uses_[operand] == 1 && !fused_[operand]);
-  }
-
-  Graph rewritten() const {
-    Rewriter out(graph_);
-    for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (absorbed_[i]) continue;
-      GraphNode next = fused_[i] ? fused_[i]->step : node(i);
-      for (std::uint32_t& input : next.inputs) input = out[input];
-      out.map(i, out.append(std::move(next)));
-    }
-    return out.finish();
+           !(term.op && term.op->elementwise && uses_[operand] == 1 && !steps_.at(operand));
   }
 
   const Graph& graph_;
   const PassContext& context_;
   std::vector<std::uint32_t> uses_;
-  std::vector<std::optional<Fused>> fused_;  // what computes a node's value
-  std::vector<char> absorbed_;
+  FusedSteps steps_;
 };
 
 }  // namespace

@@ -7,12 +7,12 @@
 #include "backend/backend.h"
 #include "ops/attributes.h"
 #include "ops/lora_parts.h"
+#include "optimize/fused_steps.h"
 #include "optimize/has_kernel.h"
 
 namespace wick {
 namespace {
 
-constexpr std::uint32_t none = ~std::uint32_t{0};
 /// Members of one step, at most: queries, keys and values.
 constexpr std::size_t most_members = 3;
 
@@ -27,23 +27,16 @@ struct Sum {
 class Summation {
  public:
   Summation(const Graph& graph, const PassContext& context)
-      : graph_(graph),
-        context_(context),
-        uses_(count_uses(graph)),
-        sum_of_(graph.nodes.size(), none),
-        absorbed_(graph.nodes.size(), 0) {}
+      : graph_(graph), context_(context), uses_(count_uses(graph)), steps_(graph) {}
 
   /// From the results towards the data, so that the longest sum is found first.
   Graph run() {
     for (std::uint32_t i = static_cast<std::uint32_t>(graph_.nodes.size()); i-- > 0;) {
-      if (absorbed_[i] || !is(node(i), "add")) continue;
+      if (steps_.is_absorbed(i) || !is(node(i), "add")) continue;
       std::optional<Sum> sum = sum_at(i);
-      if (!sum || !has_kernel(graph_, sum->step, context_)) continue;
-      for (std::uint32_t member : sum->absorbed) absorbed_[member] = 1;
-      sum_of_[i] = static_cast<std::uint32_t>(sums_.size());
-      sums_.push_back(std::move(*sum));
+      if (sum && has_kernel(graph_, sum->step, context_)) steps_.put(i, std::move(sum->step), sum->absorbed);
     }
-    return sums_.empty() ? graph_ : rewritten();
+    return steps_.rewritten();
   }
 
  private:
@@ -92,27 +85,10 @@ class Summation {
     return sum;
   }
 
-  Graph rewritten() const {
-    Rewriter out(graph_);
-    for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (absorbed_[i]) continue;
-      if (sum_of_[i] == none) {
-        out.map(i, out.append(out.mapped_copy(i)));
-        continue;
-      }
-      GraphNode step = sums_[sum_of_[i]].step;
-      for (std::uint32_t& input : step.inputs) input = out[input];
-      out.map(i, out.append(std::move(step)));
-    }
-    return out.finish();
-  }
-
   const Graph& graph_;
   const PassContext& context_;
   std::vector<std::uint32_t> uses_;
-  std::vector<std::uint32_t> sum_of_;  // that a node is the result of
-  std::vector<char> absorbed_;
-  std::vector<Sum> sums_;
+  FusedSteps steps_;
 };
 
 }  // namespace
