@@ -1,6 +1,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -82,8 +83,10 @@ void set_tf32(bool on) { tf32_on = on; }
 bool tf32() { return tf32_on; }
 
 void use_configured_threads() noexcept {
-  const int count = threads();
+  // oneDNN's products are wrong where the OpenMP runtime grants fewer threads than it was asked for.
+  const int count = std::min(threads(), omp_get_thread_limit());
   if (omp_get_max_threads() != count) omp_set_num_threads(count);
+  if (omp_get_dynamic()) omp_set_dynamic(0);
 }
 
 ThreadsScope::ThreadsScope(int count) noexcept : previous_(scoped_threads) {
