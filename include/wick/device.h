@@ -40,7 +40,8 @@ std::string missing_gpu();
 /// absent.
 Device device_from_name(std::string_view name);
 
-/// Threads that CPU kernels use from now on, process-wide; at least 1. Throws ArgumentError otherwise.
+/// Threads that CPU kernels use from now on, process-wide; at least 1, and no more than OMP_THREAD_LIMIT
+/// allows are used. Throws ArgumentError for others than 1 to 4096.
 void set_threads(int count);
 int threads();
 

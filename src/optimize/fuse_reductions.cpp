@@ -3,6 +3,7 @@
 #include "graph/elementwise_group.h"
 #include "ops/reduction_group.h"
 #include "optimize/fuse_elementwise.h"
+#include "optimize/fused_steps.h"
 #include "optimize/has_kernel.h"
 
 namespace wick {
@@ -36,18 +37,11 @@ bool computes_its_elements(const Graph& graph, std::uint32_t node, const std::ve
 
 Graph fuse_reductions(const Graph& graph, const PassContext& context) {
   const std::vector<std::uint32_t> uses = count_uses(graph);
-  std::vector<std::optional<GraphNode>> steps(graph.nodes.size());
-  std::vector<char> inside(graph.nodes.size(), 0);
+  FusedSteps steps(graph);
   for (std::uint32_t i = 0; i < graph.nodes.size(); ++i)
-    if ((steps[i] = fused(graph, i, uses, context))) inside[graph.nodes[i].inputs[0]] = 1;
-  Rewriter out(graph);
-  for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) {
-    if (inside[i]) continue;
-    GraphNode node = steps[i] ? *steps[i] : graph.nodes[i];
-    for (std::uint32_t& input : node.inputs) input = out[input];
-    out.map(i, out.append(std::move(node)));
-  }
-  return out.finish();
+    if (std::optional<GraphNode> step = fused(graph, i, uses, context))
+      steps.put(i, *std::move(step), {graph.nodes[i].inputs.begin(), 1});
+  return steps.rewritten();
 }
 
 }  // namespace wick

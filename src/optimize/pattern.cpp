@@ -141,6 +141,7 @@ Pattern either(const Pattern& a, const Pattern& b) {
 }
 
 Pattern maybe_cast(const Pattern& x) { return either(op("cast", x), x); }
+Pattern maybe_reshaped(const Pattern& x) { return either(op("reshape", x), x); }
 
 std::optional<double> number_of(const Graph& graph, std::uint32_t node) {
   const GraphNode* part = &graph.nodes[node];

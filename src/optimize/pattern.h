@@ -57,6 +57,8 @@ Pattern ordered(std::string_view name, std::vector<Pattern> operands);
 Pattern either(const Pattern& a, const Pattern& b);
 /// `x`, or a cast of it.
 Pattern maybe_cast(const Pattern& x);
+/// `x`, or a reshape of it.
+Pattern maybe_reshaped(const Pattern& x);
 
 /// The number that all elements of a node are, as its dtype holds it; nothing where the structure does not
 /// say.
@@ -76,6 +78,8 @@ class Found {
   bool has(const Pattern& pattern) const;
   std::uint32_t position(const Pattern& pattern) const;
   const GraphNode& node(const Pattern& pattern) const { return graph_->nodes[position(pattern)]; }
+  /// Whether it lies row by row without a copy.
+  bool is_row_major(const Pattern& pattern) const { return graph_->is_row_major(position(pattern)); }
   /// The root: the node that is replaced.
   const GraphNode& root() const { return graph_->nodes[bindings_.front().node]; }
   double value(const Pattern& number) const;

@@ -135,7 +135,7 @@ class UpdateKernel final : public Kernel {
   explicit UpdateKernel(const KernelRequest& request)
       : form_(request), whole_(low_rank_product_of(request, form_)) {
     for (const UpdateMember& member : form_.members)
-      products_.emplace_back(problem_of(request, member), DType::bf16, std::nullopt, true);
+      products_.emplace_back(problem_of(request, member, form_.transposed), DType::bf16, std::nullopt, true);
     if (form_.bias) bias_dtype_ = request.inputs[*form_.bias].dtype;
     name_ = fmt::format("{} x ", whole_.rows);
     for (const LowRankProduct::Member& member : whole_.terms())
@@ -172,11 +172,11 @@ class UpdateKernel final : public Kernel {
   }
 
  private:
-  static MatmulProblem problem_of(const KernelRequest& request, const UpdateMember& member) {
+  static MatmulProblem problem_of(const KernelRequest& request, const UpdateMember& member, bool transposed) {
     const Layout& x = request.inputs[member.x].layout;
     const Layout& weight = request.inputs[member.weight()].layout;
     const Shape& y = request.output.shape();
-    if (!UpdateForm(request).transposed) return linear_problem(x, weight, y);
+    if (!transposed) return linear_problem(x, weight, y);
     const Layout flipped{{weight.shape[1], weight.shape[0]}, {weight.strides[1], weight.strides[0]}};
     return linear_problem(x, flipped, y);
   }

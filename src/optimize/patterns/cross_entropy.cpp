@@ -15,8 +15,6 @@ Tensor as_targets(const Tensor& indices, std::int64_t classes) {
   return where(less(indices, 0), wrapped, indices);
 }
 
-Pattern maybe_reshaped(const Pattern& p) { return either(op("reshape", p), p); }
-
 /// The log likelihoods of targets, or their negatives, among the logits of an output head.
 struct Likelihoods {
   Pattern hidden;
@@ -41,8 +39,7 @@ struct Likelihoods {
   /// A matrix that would have to be copied first stays with `matmul`, which reads it as it lies.
   bool lies_well(const Found& f) const {
     if (!is_transposed(f)) return true;
-    return f.graph().is_row_major(f.position(hidden)) && f.graph().is_row_major(f.position(matrix)) &&
-           f[matrix].rank() == 2;
+    return f.is_row_major(hidden) && f.is_row_major(matrix) && f[matrix].rank() == 2;
   }
   /// Whether a row of logits is one of the head's, whatever reshapes them.
   bool keeps_classes(const Found& f) const {

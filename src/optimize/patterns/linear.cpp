@@ -42,9 +42,8 @@ std::vector<Rule> linear_patterns() {
        [=](const Found& f) {
          const DType dtype = f.root().spec.dtype;
          const bool fits = is_floating(dtype) && dtype != DType::f64 && f.root().spec.shape.rank() == 2 &&
-                           swaps_rows_and_columns(f.node(transposed)) &&
-                           f.graph().is_row_major(f.position(x)) &&
-                           f.graph().is_row_major(f.position(weight));
+                           swaps_rows_and_columns(f.node(transposed)) && f.is_row_major(x) &&
+                           f.is_row_major(weight);
          return fits ? linear(f[x], stored_weight(f, weight)) : Tensor{};
        }},
       {"linear with a bias", op("add", product, bias),

@@ -10,9 +10,6 @@
 namespace wick {
 namespace {
 
-/// What is perhaps seen in another shape.
-Pattern maybe_reshaped(const Pattern& p) { return either(op("reshape", p), p); }
-
 /// The product of something and a factor: [out, in], which `linear` reads, or [in, out].
 struct Factor {
   explicit Factor(const Pattern& x)
@@ -65,8 +62,8 @@ struct Base {
   /// A matrix that would have to be copied first stays with `matmul`, which reads it as it lies.
   bool fits(const Found& f, const Pattern& x) const {
     if (!is_transposed(f)) return true;
-    const bool in_place = f.graph().is_row_major(f.position(x)) && f.graph().is_row_major(f.position(matrix));
-    return in_place && f[matrix].rank() == 2 && (!f.has(bias) || is_bias(f.node(bias), f.node(by_matrix)));
+    return f.is_row_major(x) && f.is_row_major(matrix) && f[matrix].rank() == 2 &&
+           (!f.has(bias) || is_bias(f.node(bias), f.node(by_matrix)));
   }
 
   Pattern weight;
