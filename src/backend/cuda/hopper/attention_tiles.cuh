@@ -95,7 +95,7 @@ template <int Width>
 __device__ inline void multiply_by_columns(float (&sums)[Width / 2], const std::uint32_t (&left)[4][4],
                                            const HeadRows<Width>& right) {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) multiply<Width>(sums, left[i], right.rows(i));
+  for (int i = 0; i < 4; ++i) multiply<Width, true>(sums, left[i], right.rows(i), 1);
 }
 
 __device__ inline void round_left(std::uint32_t (&to)[4][4], const float (&sums)[32]) {

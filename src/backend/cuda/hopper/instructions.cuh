@@ -104,6 +104,12 @@ __device__ inline std::uint64_t operand(const void* at, int block_step) {
          std::uint64_t{1} << 62;
 }
 
+/// The same of a matrix whose lines are 64 bytes (32 elements) and run across what is summed over.
+__device__ inline std::uint64_t short_line_operand(const void* at) {
+  const std::uint64_t address = (shared_address(at) & 0x3ffff) >> 4;
+  return address | std::uint64_t{32} << 32 | std::uint64_t{2} << 62;
+}
+
 /// Products run on their own: begin before the first one, commit behind the last, and wait until at most
 /// `pending` commits are under way before the sums are read or operands are written.
 __device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -180,19 +186,26 @@ __device__ inline void multiply(float (&d)[N / 2], std::uint64_t left, std::uint
   WICK_PRODUCT(256, 128, 128, 129, 130, 131);
 }
 
-#define WICK_PRODUCT_OF_REGISTERS(columns, count, a0, a1, a2, a3, b)                                 \
-  if constexpr (N == columns)                                                                        \
-  asm volatile("wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" WICK_NAMES_##count \
-               "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #b ", 1, 1, 1, 1;"                   \
-               : WICK_SUMS_##count(d)                                                                \
-               : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right))
+#define WICK_PRODUCT_OF_REGISTERS(columns, count, a0, a1, a2, a3, b, more, c)                         \
+  if constexpr (N == columns)                                                                         \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #more                                             \
+               ", 0;\n"                                                                               \
+               "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" WICK_NAMES_##count  \
+               "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #b ", p, 1, 1, %" #c ";\n}"           \
+               : WICK_SUMS_##count(d)                                                                 \
+               : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right), "r"(accumulate), \
+                 "n"(by_rows ? 1 : 0))
 
-/// d [64, N] += left [64, 16] right [16, N]; the left's 16 rows of each warp in registers, as LeftTile has
-/// them, the right's rows are rows in shared memory.
-template <int N>
-__device__ inline void multiply(float (&d)[N / 2], const std::uint32_t (&left)[4], std::uint64_t right) {
-  WICK_PRODUCT_OF_REGISTERS(64, 32, 32, 33, 34, 35, 36);
-  WICK_PRODUCT_OF_REGISTERS(128, 64, 64, 65, 66, 67, 68);
+/// d [64, N] (+)= left [64, 16] right [16, N]; the left's 16 rows of each warp in registers, as LeftTile has
+/// them, the right's rows are rows in shared memory, or its columns.
+template <int N, bool by_rows>
+__device__ inline void multiply(float (&d)[N / 2], const std::uint32_t (&left)[4], std::uint64_t right,
+                                int accumulate) {
+  WICK_PRODUCT_OF_REGISTERS(32, 16, 16, 17, 18, 19, 20, 21, 22);
+  WICK_PRODUCT_OF_REGISTERS(64, 32, 32, 33, 34, 35, 36, 37, 38);
+  WICK_PRODUCT_OF_REGISTERS(128, 64, 64, 65, 66, 67, 68, 69, 70);
+  WICK_PRODUCT_OF_REGISTERS(224, 112, 112, 113, 114, 115, 116, 117, 118);
+  WICK_PRODUCT_OF_REGISTERS(256, 128, 128, 129, 130, 131, 132, 133, 134);
 }
 
 }  // namespace wick::cuda::hopper

@@ -10,8 +10,9 @@ namespace wick::cuda {
 
 /// out [rows, columns] = the sum over members of x [rows, depth] weight^T + t [rows, rank] b^T, + bias, where
 /// weight is [columns, depth] and b [columns, rank]; or `transposed`: weight [depth, columns] and b [rank,
-/// columns], not to be transposed then. Row-major; x, weight, bias and out are bf16, t and b f32. Rows of
-/// bf16 are multiples of 8 elements, addresses of 16 bytes.
+/// columns], not to be transposed then. t is given, or scale x a^T with a [rank, depth] (`transposed`: scale
+/// x a with a [depth, rank]), in all members or none. Row-major; x, weight, bias and out are bf16, t, a and b
+/// f32. Rows of bf16 are multiples of 8 elements, addresses of 16 bytes.
 struct LowRankProduct {
   static constexpr int most_members = 3;
   static constexpr std::int64_t most_rank = 64;  ///< of all members, each a multiple of 16
@@ -22,6 +23,9 @@ struct LowRankProduct {
     const float* b;
     std::int64_t depth;
     std::int64_t rank;  ///< 0: no factors
+    const float* a;     ///< null: t is given; else of up to 16 ranks
+    float scale;
+    float* t_out;  ///< where t goes that is computed; null: nobody wants it
   };
   std::span<const Member> terms() const { return {members.data(), static_cast<std::size_t>(count)}; }
 
