@@ -40,7 +40,7 @@ class Joiner {
       if (members.size() == most_members) join(std::exchange(members, {}));
     }
     for (auto& [key, members] : alike) join(std::move(members));
-    return join_nodes(graph_, sets_, [&](const JoinedNodes& members) { return step_of(members); });
+    return join_nodes(graph_, steps_);
   }
 
  private:
@@ -79,8 +79,9 @@ class Joiner {
   }
 
   void join(JoinedNodes members) {
-    if (members.size() > 1 && has_kernel(graph_, step_of(members), context_))
-      sets_.push_back(std::move(members));
+    if (members.size() < 2) return;
+    GraphNode step = step_of(members);
+    if (has_kernel(graph_, step, context_)) steps_.push_back({std::move(members), std::move(step)});
   }
 
   /// Inputs are positions in the old graph.
@@ -101,7 +102,7 @@ class Joiner {
   const Graph& graph_;
   const PassContext& context_;
   std::vector<std::uint32_t> same_layers_;  // of each value, another one of the same layers, or itself
-  std::vector<JoinedNodes> sets_;
+  std::vector<JoinedStep> steps_;
 };
 
 }  // namespace

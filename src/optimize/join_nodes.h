@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <vector>
 
 #include "optimize/graph.h"
@@ -10,9 +9,14 @@ namespace wick {
 /// Positions of nodes that become one step, whose results are theirs in this order.
 using JoinedNodes = std::vector<std::uint32_t>;
 
-/// The graph with a step for each set; `step_of` makes one, with inputs that are positions in `graph`. In the
-/// old order as far as steps do not wait for members; `graph` itself where steps would wait for each other.
-Graph join_nodes(const Graph& graph, const std::vector<JoinedNodes>& sets,
-                 const std::function<GraphNode(const JoinedNodes&)>& step_of);
+/// The step has inputs that are positions in the graph of the nodes.
+struct JoinedStep {
+  JoinedNodes nodes;
+  GraphNode step;
+};
+
+/// The graph with the steps in the place of their nodes. In the old order as far as steps do not wait for
+/// what they read; `graph` itself where steps would wait for each other.
+Graph join_nodes(const Graph& graph, const std::vector<JoinedStep>& steps);
 
 }  // namespace wick

@@ -1,6 +1,7 @@
 #include "optimize/join_siblings.h"
 
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -33,12 +34,13 @@ Graph join_siblings(const Graph& graph, const PassContext& context) {
   for (std::uint32_t i = 0; i < graph.nodes.size(); ++i)
     if (graph.nodes[i].op && graph.nodes[i].op->name == "linear")
       by_input[graph.nodes[i].inputs[0]].push_back(i);
-  std::vector<JoinedNodes> sets;
-  for (auto& [x, layers] : by_input)
-    if (layers.size() > 1 && layers.size() <= most_layers &&
-        has_kernel(graph, step_of(graph, layers), context))
-      sets.push_back(std::move(layers));
-  return join_nodes(graph, sets, [&](const JoinedNodes& layers) { return step_of(graph, layers); });
+  std::vector<JoinedStep> steps;
+  for (auto& [x, layers] : by_input) {
+    if (layers.size() < 2 || layers.size() > most_layers) continue;
+    GraphNode step = step_of(graph, layers);
+    if (has_kernel(graph, step, context)) steps.push_back({std::move(layers), std::move(step)});
+  }
+  return join_nodes(graph, steps);
 }
 
 }  // namespace wick
