@@ -135,9 +135,13 @@ struct LoraUpdateAttrs {
 };
 
 struct LoraUpdateSumAttrs {
-  std::int64_t transposed;
-  std::int64_t plain;  ///< a bit for each member that has no factors
-  bool is_plain(std::size_t member) const { return (plain >> member & 1) != 0; }
+  static constexpr std::size_t most_members = 3;  ///< queries, keys and values
+  std::int64_t has_bias = 0;
+  std::int64_t transposed = 0;
+  std::int64_t plain = 0;                     ///< a bit for each member that has no factors
+  std::int64_t projecting = 0;                ///< a bit for each member that computes its t
+  std::int64_t kept = 0;                      ///< a bit for each of these whose t is a result
+  std::array<double, most_members> scales{};  ///< of the projections
 };
 
 struct LoraGradientAttrs {

@@ -99,6 +99,38 @@ const Op gradient_op{
     .flops = gradient_flops,
 };
 
+Spec infer_update_sum(InputSpecs in, const Attrs& attrs) {
+  const bool transposed = attrs.as<LoraUpdateSumAttrs>().transposed != 0;
+  return {product_shape(in[0].shape, in[1].shape, transposed), in[0].dtype};
+}
+
+/// What a member that projects multiplies by b.
+Spec infer_low(InputSpecs in, const LoraUpdateMember& member, bool transposed) {
+  const Spec& a = in[member.factor];
+  return {product_shape(in[member.x].shape, a.shape, transposed), a.dtype};
+}
+
+std::vector<Spec> infer_all_of_update_sum(InputSpecs in, const Attrs& attrs) {
+  const auto options = attrs.as<LoraUpdateSumAttrs>();
+  std::vector<Spec> results{infer_update_sum(in, attrs)};
+  for (const LoraUpdateMember& member : lora_update_members(in.size(), options))
+    if (member.keeps) results.push_back(infer_low(in, member, options.transposed != 0));
+  return results;
+}
+
+double update_sum_flops(InputSpecs in, const Spec& output, const Attrs& attrs) {
+  const auto options = attrs.as<LoraUpdateSumAttrs>();
+  double total = options.has_bias != 0 ? static_cast<double>(output.shape.elements()) : 0;
+  for (const LoraUpdateMember& member : lora_update_members(in.size(), options)) {
+    total += product_flops(in[member.x].shape, output.shape);
+    if (member.factor == 0) continue;
+    const Spec low = member.projects ? infer_low(in, member, options.transposed != 0) : in[member.factor];
+    if (member.projects) total += projection_flops(in.subspan(member.x, 1), low, attrs);
+    total += product_flops(low.shape, output.shape);
+  }
+  return total;
+}
+
 Attrs projection_of(const Attrs& attrs, std::size_t) { return attrs; }
 Attrs gradient_of(const Attrs& attrs, std::size_t member) {
   return LoraGradientAttrs{attrs.as<LoraGradientAttrs>().is_transposed(member) ? 1 : 0};
@@ -140,19 +172,22 @@ Tensor lora_gradient(const Tensor& x, const Tensor& t, bool transposed) {
   return record(gradient_op, {x, t}, LoraGradientAttrs{transposed}, SourceLocation{});
 }
 
+std::vector<LoraUpdateMember> lora_update_members(std::size_t inputs, const LoraUpdateSumAttrs& attrs) {
+  std::vector<LoraUpdateMember> members;
+  for (std::size_t x = 0; x + (attrs.has_bias != 0 ? 1 : 0) < inputs;) {
+    const auto is = [bit = members.size()](std::int64_t property) { return (property >> bit & 1) != 0; };
+    const std::size_t factor = is(attrs.plain) ? 0 : x + 2;
+    members.push_back({x, factor, is(attrs.projecting), is(attrs.kept)});
+    x += factor == 0 ? 2 : 4;
+  }
+  return members;
+}
+
 const Op& lora_update_sum_op() {
   static constexpr Op op{.name = "lora_update_sum",
-                         .infer = [](InputSpecs in, const Attrs& attrs) -> Spec {
-                           const bool transposed = attrs.as<LoraUpdateSumAttrs>().transposed != 0;
-                           return {product_shape(in[0].shape, in[1].shape, transposed), in[0].dtype};
-                         },
-                         .flops =
-                             [](InputSpecs in, const Spec& output, const Attrs&) {
-                               double total = 0;  // x and t stand before what they are multiplied by
-                               for (std::size_t i = 0; i < in.size(); i += 2)
-                                 total += product_flops(in[i].shape, output.shape);
-                               return total;
-                             }};
+                         .infer = infer_update_sum,
+                         .flops = update_sum_flops,
+                         .infer_all = infer_all_of_update_sum};
   return op;
 }
 

@@ -13,9 +13,6 @@
 namespace wick {
 namespace {
 
-/// Members of one step, at most: queries, keys and values.
-constexpr std::size_t most_members = 3;
-
 bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 /// What one step is to compute, and the nodes on the way to its result, which nobody else reads.
@@ -62,14 +59,14 @@ class Summation {
         if (uses_[term] != 1 || !(node(term).spec == node(root).spec)) return std::nullopt;
         sum.absorbed.push_back(term);
         (is(node(term), "add") ? adds : products).push_back(term);
-        if (adds.size() >= most_members) return std::nullopt;  // they have one term more
+        if (adds.size() >= LoraUpdateSumAttrs::most_members) return std::nullopt;  // they have one term more
       }
     std::sort(products.begin(), products.end());
     const auto plain = std::stable_partition(products.begin(), products.end(),
                                              [this](std::uint32_t product) { return is_update(product); });
     if (plain == products.begin()) return std::nullopt;
     const std::int64_t transposed = node(products[0]).attrs.as<LoraUpdateAttrs>().transposed;
-    LoraUpdateSumAttrs attrs{transposed, 0};
+    LoraUpdateSumAttrs attrs{.transposed = transposed};
     for (auto product = products.begin(); product != products.end(); ++product) {
       const GraphNode& member = node(*product);
       if (product < plain ? member.attrs.as<LoraUpdateAttrs>().transposed != transposed

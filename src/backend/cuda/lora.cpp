@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "backend/cuda/matmul.h"
 #include "backend/cuda/measure.h"
 #include "ops/attributes.h"
+#include "ops/lora_parts.h"
 
 // What low-rank adapters add to products, for bf16 activations and f32 adapters; other dtypes are decomposed.
 namespace wick::cuda {
@@ -84,33 +87,32 @@ bool supports_projection(const KernelRequest& request) {
          (members_of(request) == 1 || joins_lora_projections(rank_of(request.inputs[1])));
 }
 
-/// Where in the inputs of an update, or of a sum of updates, something is.
-struct UpdateMember {
-  std::size_t x;
-  std::size_t t;  ///< its b is behind it; 0: no factors
-  std::size_t weight() const { return x + 1; }
-};
-
+/// An update, or a sum of updates: where its inputs are.
 struct UpdateForm {
   explicit UpdateForm(const KernelRequest& request) {
     if (request.op.name == "lora_update") {
       const auto options = request.attrs.as<LoraUpdateAttrs>();
       transposed = options.transposed != 0;
       if (options.has_bias != 0) bias = 2;
-      members.push_back({0, bias ? std::size_t{3} : std::size_t{2}});
+      members.push_back({.x = 0, .factor = bias ? std::size_t{3} : std::size_t{2}});
       return;
     }
     const auto options = request.attrs.as<LoraUpdateSumAttrs>();
     transposed = options.transposed != 0;
-    for (std::size_t x = 0; x < request.inputs.size();) {
-      const bool plain = options.is_plain(members.size());
-      members.push_back({x, plain ? 0 : x + 2});
-      x += plain ? 2 : 4;
-    }
+    if (options.has_bias != 0) bias = request.inputs.size() - 1;
+    members = lora_update_members(request.inputs.size(), options);
+    scales = options.scales;
+  }
+  bool projects() const { return std::ranges::any_of(members, &LoraUpdateMember::projects); }
+  /// The rank of a member that has factors.
+  std::int64_t rank(const KernelRequest& request, const LoraUpdateMember& member) const {
+    const Shape& b = request.inputs[member.b()].shape();
+    return b[transposed ? 0 : 1];
   }
   bool transposed = false;
   std::optional<std::size_t> bias;
-  std::vector<UpdateMember> members;  ///< the first one has factors
+  std::vector<LoraUpdateMember> members;  ///< the first one has factors
+  std::array<double, LoraUpdateSumAttrs::most_members> scales{};
 };
 
 /// All but the addresses.
@@ -120,65 +122,113 @@ LowRankProduct low_rank_product_of(const KernelRequest& request, const UpdateFor
   whole.rows = rows_of(y);
   whole.columns = y.dim(-1);
   whole.transposed = form.transposed;
-  for (const UpdateMember& member : form.members) {
+  for (const LoraUpdateMember& member : form.members) {
+    const double scale = form.scales[static_cast<std::size_t>(whole.count)];
     LowRankProduct::Member& to = whole.members[static_cast<std::size_t>(whole.count++)];
     to.depth = request.inputs[member.x].shape().dim(-1);
-    if (member.t != 0) to.rank = request.inputs[member.t].shape().dim(-1);
+    if (member.factor == 0) continue;
+    to.rank = form.rank(request, member);
+    to.scale = static_cast<float>(scale);
   }
   return whole;
 }
 
-/// Either one kernel computes all, or the output starts as t b^T + bias of the first member, and products and
-/// the factors of others are added to it; which, and how, is chosen by measurement.
+/// Either one kernel computes all, or projections come before it, or the output starts as t b^T + bias of the
+/// first member, and products and the factors of others are added to it; which, and how, is chosen by
+/// measurement.
 class UpdateKernel final : public Kernel {
  public:
   explicit UpdateKernel(const KernelRequest& request)
       : form_(request), whole_(low_rank_product_of(request, form_)) {
-    for (const UpdateMember& member : form_.members)
+    for (const LoraUpdateMember& member : form_.members)
       products_.emplace_back(problem_of(request, member, form_.transposed), DType::bf16, std::nullopt, true);
     if (form_.bias) bias_dtype_ = request.inputs[*form_.bias].dtype;
+    place_scratch();
     name_ = fmt::format("{} x ", whole_.rows);
-    for (const LowRankProduct::Member& member : whole_.terms())
-      name_ += fmt::format("{} (rank {}) ", member.depth, member.rank);
+    for (std::size_t m = 0; m < form_.members.size(); ++m)
+      name_ += fmt::format("{} ({}rank {}) ", whole_.members[m].depth,
+                           form_.members[m].projects ? "projected, " : "", whole_.members[m].rank);
     name_ += fmt::format("x {} with an adapter{}{}", whole_.columns, form_.transposed ? ", transposed" : "",
                          form_.bias ? ", biased" : "");
   }
-  std::size_t scratch_bytes() const override {
-    std::size_t most = 0;
-    for (const Product& product : products_) most = std::max(most, product.scratch_bytes());
-    return most;
-  }
+  std::size_t scratch_bytes() const override { return scratch_bytes_; }
   void run(const void* const* inputs, void* output, void* scratch) const override {
+    run_results(inputs, &output, scratch);
+  }
+  void run_results(const void* const* inputs, void* const* outputs, void* scratch) const override {
     LowRankProduct whole = whole_;
+    std::vector<LoraProjection> projections;
+    whole.out = *outputs;
+    if (form_.bias) whole.bias = inputs[*form_.bias];
     for (std::size_t m = 0; m < form_.members.size(); ++m) {
-      const UpdateMember& from = form_.members[m];
+      const LoraUpdateMember& from = form_.members[m];
       LowRankProduct::Member& to = whole.members[m];
       to.x = inputs[from.x];
       to.weight = inputs[from.weight()];
-      if (from.t == 0) continue;
-      to.t = static_cast<const float*>(inputs[from.t]);
-      to.b = static_cast<const float*>(inputs[from.t + 1]);
+      if (from.factor == 0) continue;
+      const auto* const factor = static_cast<const float*>(inputs[from.factor]);
+      (from.projects ? to.a : to.t) = factor;
+      to.b = static_cast<const float*>(inputs[from.b()]);
+      if (!from.projects) continue;
+      if (from.keeps) to.t_out = static_cast<float*>(*++outputs);
+      float* const t = from.keeps ? to.t_out : static_cast<float*>(scratch) + own_t_[m];
+      to.t = t;
+      projections.push_back({to.x, to.a, t, whole.rows, to.depth, to.rank, whole.transposed ? 1 : to.depth,
+                             whole.transposed ? to.rank : 1, to.scale});
     }
-    if (form_.bias) whole.bias = inputs[*form_.bias];
-    whole.out = output;
-    const cudaStream_t stream = current_launch().stream;
-    const auto launch = [&](int way) {
-      way == 0 ? run_apart(whole, scratch) : launch_low_rank_product(whole, way - 1, stream);
-    };
     for (std::size_t m = 0; m < products_.size(); ++m)
-      products_[m].choose(whole.members[m].x, whole.members[m].weight, output, scratch);
-    const bool one_kernel = !form_.bias || bias_dtype_ == DType::bf16;
-    launch(fastest_way(name_, 1 + (one_kernel ? low_rank_product_ways(whole) : 0), stream, launch));
+      products_[m].choose(whole.members[m].x, whole.members[m].weight, whole.out, scratch);
+    run_fastest(whole, projections, scratch);
   }
 
  private:
-  static MatmulProblem problem_of(const KernelRequest& request, const UpdateMember& member, bool transposed) {
+  static MatmulProblem problem_of(const KernelRequest& request, const LoraUpdateMember& member,
+                                  bool transposed) {
     const Layout& x = request.inputs[member.x].layout;
     const Layout& weight = request.inputs[member.weight()].layout;
     const Shape& y = request.output.shape();
     if (!transposed) return linear_problem(x, weight, y);
     const Layout flipped{{weight.shape[1], weight.shape[0]}, {weight.strides[1], weight.strides[0]}};
     return linear_problem(x, flipped, y);
+  }
+
+  /// What products need, then what members project that nobody else reads.
+  void place_scratch() {
+    constexpr std::size_t line = 64;  // bytes
+    for (const Product& product : products_)
+      scratch_bytes_ = std::max(scratch_bytes_, product.scratch_bytes());
+    for (std::size_t m = 0; m < form_.members.size(); ++m) {
+      if (!form_.members[m].projects || form_.members[m].keeps) continue;
+      scratch_bytes_ = (scratch_bytes_ + line - 1) / line * line;
+      own_t_[m] = scratch_bytes_ / sizeof(float);
+      scratch_bytes_ += static_cast<std::size_t>(whole_.rows * whole_.members[m].rank) * sizeof(float);
+    }
+  }
+
+  void run_fastest(const LowRankProduct& whole, std::span<const LoraProjection> projections,
+                   void* scratch) const {
+    const cudaStream_t stream = current_launch().stream;
+    LowRankProduct given = whole;  // reads what was projected before
+    for (LowRankProduct::Member& member : given.members) member.a = nullptr;
+    const bool one_kernel = !form_.bias || bias_dtype_ == DType::bf16;
+    const int reading = 1 + (one_kernel ? low_rank_product_ways(given) : 0);
+    const int projecting = projections.empty() ? 0 : low_rank_product_ways(whole);
+    const auto launch = [&](int way) {
+      if (way >= reading) return launch_low_rank_product(whole, way - reading, stream);
+      launch_all(projections, stream);
+      way == 0 ? run_apart(given, scratch) : launch_low_rank_product(given, way - 1, stream);
+    };
+    launch(fastest_way(name_, reading + projecting, stream, launch));
+  }
+
+  /// Together where they have a rank in common.
+  static void launch_all(std::span<const LoraProjection> projections, cudaStream_t stream) {
+    for (std::size_t count = 0; !projections.empty(); projections = projections.subspan(count)) {
+      const auto other = std::ranges::find_if(
+          projections, [&](const LoraProjection& p) { return p.rank != projections[0].rank; });
+      count = static_cast<std::size_t>(other - projections.begin());
+      launch_lora_projections(projections.first(count), stream);
+    }
   }
 
   void run_apart(const LowRankProduct& p, void* scratch) const {
@@ -207,30 +257,46 @@ class UpdateKernel final : public Kernel {
   LowRankProduct whole_;
   DType bias_dtype_ = DType::bf16;
   std::vector<Product> products_;
+  std::array<std::size_t, LoraUpdateSumAttrs::most_members> own_t_{};  ///< where in the scratch, in floats
+  std::size_t scratch_bytes_ = 0;
   std::string name_;
 };
 
 bool takes_update(const KernelRequest& request, const UpdateForm& form) {
   const Slot& y = request.output;
   return y.shape().dim(-1) % 8 == 0 && y.shape().elements() > 0 &&
-         std::all_of(form.members.begin(), form.members.end(), [&](const UpdateMember& member) {
+         std::ranges::all_of(form.members, [&](const LoraUpdateMember& member) {
            const Slot& x = request.inputs[member.x];
            if (request.inputs[member.weight()].dtype != DType::bf16) return false;
-           if (member.t == 0) return x.dtype == DType::bf16 && x.shape().dim(-1) % 8 == 0;
-           const Slot& t = request.inputs[member.t];
-           return takes(x, t, t.shape().dim(-1));
+           if (member.factor == 0) return x.dtype == DType::bf16 && x.shape().dim(-1) % 8 == 0;
+           return takes(x, request.inputs[member.factor], form.rank(request, member));
+         });
+}
+
+/// Whether a product of few tiles of columns, each of which projects anew, may gain by it.
+bool may_project(const KernelRequest& request, const UpdateForm& form) {
+  constexpr std::int64_t most_columns = 1024;
+  constexpr std::int64_t most_rank = 16;
+  constexpr std::int64_t least_rows = 64;
+  const Shape& y = request.output.shape();
+  return y.dim(-1) <= most_columns && rows_of(y) >= least_rows &&
+         (!form.bias || request.inputs[*form.bias].dtype == DType::bf16) &&
+         std::ranges::all_of(form.members, [&](const LoraUpdateMember& member) {
+           return !member.projects || form.rank(request, member) <= most_rank;
          });
 }
 
 bool supports_update(const KernelRequest& request) { return takes_update(request, UpdateForm(request)); }
 
-/// Where the output alone has tiles for most of the GPU: one of less is better off with members that split
-/// their depth.
+/// Several where the output alone has tiles for most of the GPU: one of less is better off with members that
+/// split their depth.
 bool supports_update_sum(const KernelRequest& request) {
   constexpr std::int64_t tile = std::int64_t{128} * 224;
   const UpdateForm form(request);
-  return takes_update(request, form) && low_rank_product_ways(low_rank_product_of(request, form)) > 0 &&
-         4 * request.output.shape().elements() >= 3 * tile * multiprocessors();
+  if (!takes_update(request, form) || low_rank_product_ways(low_rank_product_of(request, form)) == 0)
+    return false;
+  const bool has_tiles = 4 * request.output.shape().elements() >= 3 * tile * multiprocessors();
+  return (form.members.size() == 1 || has_tiles) && (!form.projects() || may_project(request, form));
 }
 
 /// Inputs are x and t of each member.
