@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "graph/elementwise_group.h"
 #include "ops/attributes.h"
 #include "ops/lora_parts.h"
 #include "optimize/has_kernel.h"
@@ -47,9 +48,24 @@ class Joiner {
   /// A factor's gradient reads what its layer reads, or the gradient of what it writes, and the projection of
   /// the other one.
   void find_layers() {
-    for (const GraphNode& node : graph_.nodes)
-      if (is_gradient(node) && is_projection(graph_.nodes[node.inputs[1]]))
-        same_layers_[layers_of(node.inputs[0])] = layers_of(graph_.nodes[node.inputs[1]].inputs[0]);
+    for (const GraphNode& node : graph_.nodes) {
+      if (!is_gradient(node)) continue;
+      if (const std::optional<std::uint32_t> x = projected(graph_.nodes[node.inputs[1]]))
+        same_layers_[layers_of(node.inputs[0])] = layers_of(*x);
+    }
+  }
+
+  /// What a projection, perhaps a result of a product with adapters, is one of.
+  std::optional<std::uint32_t> projected(const GraphNode& low) const {
+    if (is_projection(low)) return low.inputs[0];
+    if (low.op != &pick_op()) return std::nullopt;
+    const GraphNode& step = graph_.nodes[low.inputs[0]];
+    if (step.op != &lora_update_sum_op()) return std::nullopt;
+    auto result = low.attrs.as<PickAttrs>().result;
+    for (const LoraUpdateMember& member :
+         lora_update_members(step.inputs.size(), step.attrs.as<LoraUpdateSumAttrs>()))
+      if (member.keeps && --result == 0) return step.inputs[member.x];
+    return std::nullopt;
   }
 
   /// Equal for values that layers with one input read, or get as gradients of their outputs.

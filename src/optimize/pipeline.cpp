@@ -19,6 +19,7 @@
 #include "optimize/fuse_elementwise.h"
 #include "optimize/fuse_epilogues.h"
 #include "optimize/fuse_low_rank.h"
+#include "optimize/fuse_projections.h"
 #include "optimize/fuse_reductions.h"
 #include "optimize/fuse_residual_gradients.h"
 #include "optimize/fuse_residual_norms.h"
@@ -57,6 +58,7 @@ constexpr std::array passes{
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{.name = "append-to-cache", .run = &append_to_cache, .joins = true},
     Pass{.name = "sum-updates", .run = &sum_updates, .joins = true},
+    Pass{.name = "fuse-projections", .run = &fuse_projections, .joins = true},
     Pass{.name = "fuse-epilogues", .run = &fuse_epilogues, .joins = true},
     Pass{.name = "fuse-residual-norms", .run = &fuse_residual_norms, .joins = true},
     Pass{.name = "fuse-residual-gradients", .run = &fuse_residual_gradients, .joins = true},
