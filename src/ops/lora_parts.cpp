@@ -118,15 +118,17 @@ std::vector<Spec> infer_all_of_update_sum(InputSpecs in, const Attrs& attrs) {
   return results;
 }
 
+/// Products, and the additions of what they give.
 double update_sum_flops(InputSpecs in, const Spec& output, const Attrs& attrs) {
   const auto options = attrs.as<LoraUpdateSumAttrs>();
-  double total = options.has_bias != 0 ? static_cast<double>(output.shape.elements()) : 0;
+  const auto elements = static_cast<double>(output.shape.elements());
+  double total = options.has_bias != 0 ? 0 : -elements;
   for (const LoraUpdateMember& member : lora_update_members(in.size(), options)) {
-    total += product_flops(in[member.x].shape, output.shape);
+    total += product_flops(in[member.x].shape, output.shape) + elements;
     if (member.factor == 0) continue;
     const Spec low = member.projects ? infer_low(in, member, options.transposed != 0) : in[member.factor];
     if (member.projects) total += projection_flops(in.subspan(member.x, 1), low, attrs);
-    total += product_flops(low.shape, output.shape);
+    total += product_flops(low.shape, output.shape) + elements;
   }
   return total;
 }
