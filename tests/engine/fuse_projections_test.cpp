@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "backend_with.h"
+#include "graph/flops.h"
 #include "ops/attributes.h"
 #include "ops/lora_parts.h"
 #include "optimize/pipeline.h"
@@ -10,6 +11,8 @@
 #include "optimize/sum_updates.h"
 #include "optimize/verify.h"
 #include "pass_harness.h"
+#include "support/test_device.h"
+#include "wick/explain.h"
 #include "wick/grad.h"
 
 namespace wick {
@@ -189,7 +192,7 @@ Graph optimized(const std::vector<Tensor>& outputs) {
   return graph;
 }
 
-/// Those who read the gradients of three layers' outputs, the forward layers, and the sum of their gradients.
+/// Each layer, and the sum of what they give to their input's gradient.
 TEST(FuseProjections, LayersOfOneInputAndTheirGradientsAreFourSteps) {
   const Tensor x = normal({rows, columns});
   Tensor loss = Tensor::scalar(0.0F);
@@ -217,6 +220,49 @@ TEST(FuseProjections, ARecomputedLayerProjectsAgain) {
   // whose product nobody needs; and the gradient of the second one's input.
   EXPECT_EQ(test::count_op(graph, "lora_update_sum"), 4u) << print(graph);
   EXPECT_EQ(test::count_op(graph, "lora_update"), 0u) << print(graph);
+}
+
+TEST(FuseProjections, AStepCountsWhatItsPartsDo) {
+  const Layer first(3, true);
+  const Layer second(4, true);
+  const auto total = [](const Graph& graph) {
+    double flops = 0;
+    for (const GraphNode& node : graph.nodes)
+      if (node.op) flops += flops_of(*node.op, graph.input_specs(node), node.spec, node.attrs);
+    return flops;
+  };
+  const Tensor bias = normal({columns});
+  const Tensor plain = matmul(normal({rows, 6}), normal({6, columns}));
+  for (const Tensor& y : {Layer(3, false, 1.5, bias).y, first.y + second.y, first.y + second.y + plain}) {
+    const Graph graph = fused({y});
+    EXPECT_EQ(test::count_op(graph, "lora_update_sum"), 1u);
+    EXPECT_EQ(total(graph), total(test::graph_of({y})));
+  }
+}
+
+/// Up to 1,024 columns and 16 ranks, from 64 rows on.
+TEST(FuseProjections, OnComputeCapability90ProductsOfFewColumnsProject) {
+  WICK_NEEDS_GPU();
+  const Device gpu = test::first_gpu();
+  for (const DeviceInfo& info : devices())
+    if (info.device == gpu && info.features.find("9.0") == std::string::npos)
+      GTEST_SKIP() << "its kernels are for compute capability 9.0, this is " << info.features;
+  const auto steps = [&](std::int64_t x_rows, std::int64_t out, std::int64_t low) {
+    const auto data = [&](const Shape& shape, DType dtype) { return normal(shape, dtype).to(gpu); };
+    const Tensor y = lora_linear(data({x_rows, 64}, DType::bf16), data({out, 64}, DType::bf16), {},
+                                 data({low, 64}, DType::f32), data({out, low}, DType::f32), 2);
+    std::vector<std::string> ops;
+    for (const ExplainedStep& step : explain({y}).steps) ops.push_back(step.op);
+    return ops;
+  };
+  using Ops = std::vector<std::string>;
+  const Ops one{"lora_update_sum"};
+  const Ops two{"lora_projection", "lora_update"};
+  EXPECT_EQ(steps(64, 1024, 8), one);
+  EXPECT_EQ(steps(4096, 128, 16), one);
+  EXPECT_EQ(steps(63, 1024, 8), two);
+  EXPECT_EQ(steps(64, 1032, 8), two);
+  EXPECT_EQ(steps(64, 1024, 17), two);
 }
 
 TEST(FuseProjections, NothingChangesWithoutAKernel) {
