@@ -24,7 +24,8 @@ struct Slot {
   const Shape& shape() const noexcept { return layout.shape; }
 };
 
-/// One op on slots of known dtype and layout. The output is contiguous.
+/// One op on slots of known dtype and layout. The output is row-major, or its rows lie in another order where
+/// the entry takes that; it has no gaps.
 struct KernelRequest {
   const Op& op;
   const Attrs& attrs;
@@ -78,6 +79,8 @@ struct KernelEntry {
   /// Whether this entry takes the request; null means always. A primitive op whose entry refuses is an error
   /// that names op and dtype; a composite op is decomposed.
   bool (*supports)(const KernelRequest&) = nullptr;
+  /// The output's rows, along its last dimension, may lie in any order of the other dimensions.
+  bool any_row_order = false;
 };
 
 /// Bytes of a device's memory.

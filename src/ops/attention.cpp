@@ -129,7 +129,8 @@ std::string describe(const Attrs& attrs) {
 }
 
 /// The gradients of q, k and v share all that is expensive, and an op has one output: it holds the three, one
-/// behind the other. Inputs are q, k, v, the output, its gradient, [mask,] [offset].
+/// behind the other, each as [batch, length, heads, d], as the projections that they go back to have them.
+/// Inputs are q, k, v, the output, its gradient, [mask,] [offset].
 Spec infer_gradient(InputSpecs inputs, const Attrs&) {
   return {Shape{inputs[0].shape.elements() + 2 * inputs[1].shape.elements()}, inputs[0].dtype};
 }
@@ -148,11 +149,13 @@ Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
     return zeros({in.q.elements() + 2 * in.k.elements()}, in.q.dtype());
   const Tensor weights = weights_of(in, options);
   const Tensor scores = score_gradient(in, weights, inputs[3], inputs[4]) * options.scale;
-  const auto flat = [](const Tensor& x) { return reshape(x, {x.elements()}); };
-  const Tensor packed =
-      concat({flat(matmul(scores, widen(in.k))), flat(matmul(transpose(scores), in.rows(in.q))),
-              flat(matmul(transpose(weights), in.rows(inputs[4])))},
-             0);
+  const auto side_by_side = [](const Tensor& x, const Shape& shape) {
+    return reshape(permute(reshape(x, shape), {0, 2, 1, 3}), {x.elements()});
+  };
+  const Tensor packed = concat({side_by_side(matmul(scores, widen(in.k)), in.q.shape()),
+                                side_by_side(matmul(transpose(scores), in.rows(in.q)), in.k.shape()),
+                                side_by_side(matmul(transpose(weights), in.rows(inputs[4])), in.k.shape())},
+                               0);
   return cast_to(packed, in.q.dtype());
 }
 
@@ -207,7 +210,9 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
   std::int64_t start = 0;
   for (std::size_t i = 0; i < 3; ++i) {
     const Shape& shape = args.inputs[i].shape();
-    if (args.needed[i]) gradients[i] = reshape(slice(packed, 0, start, start + shape.elements()), shape);
+    const Tensor part = slice(packed, 0, start, start + shape.elements());
+    if (args.needed[i])
+      gradients[i] = permute(reshape(part, {shape[0], shape[2], shape[1], shape[3]}), {0, 2, 1, 3});
     start += shape.elements();
   }
   return gradients;

@@ -5,9 +5,11 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 
 #include "graph/record.h"
 #include "ops/copy.h"
+#include "plan/layouts.h"
 #include "plan/memory.h"
 #include "plan/plan.h"
 #include "wick/error.h"
@@ -48,27 +50,6 @@ struct DraftStep {
   SmallVector<std::uint32_t, 3> inputs;   // positions in `places_`
   SmallVector<std::uint32_t, 3> outputs;  // buffers
 };
-
-bool is_matrix(const Layout& layout) {
-  const int rank = layout.shape.rank();
-  if (rank < 2) return layout.is_contiguous();
-  const std::int64_t rows = layout.shape[rank - 2];
-  const std::int64_t columns = layout.shape[rank - 1];
-  const std::int64_t row_stride = layout.strides[static_cast<std::size_t>(rank - 2)];
-  const std::int64_t column_stride = layout.strides[static_cast<std::size_t>(rank - 1)];
-  const bool by_rows = (column_stride == 1 || columns == 1) && (row_stride >= columns || rows == 1);
-  const bool by_columns = (row_stride == 1 || rows == 1) && (column_stride >= rows || columns == 1);
-  return by_rows || by_columns;
-}
-
-bool accepts(InputLayouts layouts, const Layout& layout) {
-  switch (layouts) {
-    case InputLayouts::contiguous: return layout.is_contiguous();
-    case InputLayouts::strided: return true;
-    case InputLayouts::matrix: return is_matrix(layout);
-  }
-  return false;
-}
 
 class Planner {
  public:
@@ -121,6 +102,7 @@ class Planner {
 
   void place_nodes() {
     const std::size_t count = graph().nodes.size();
+    row_orders_ = row_orders(graph(), backend_);
     places_.resize(count);
     contiguous_.assign(count, none);
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -168,7 +150,8 @@ class Planner {
   std::uint32_t copied(std::uint32_t i, std::uint32_t user) {
     const Spec spec{places_[i].layout.shape, dtype_of_place(i)};
     const std::uint32_t place = static_cast<std::uint32_t>(places_.size());
-    add_step(copy_op(), {}, SmallVector<std::uint32_t, 3>{i}, spec, user);
+    add_step(copy_op(), {}, SmallVector<std::uint32_t, 3>{i}, {spec.dtype, Layout::contiguous(spec.shape)},
+             user);
     plan_->steps.back().copied = i;
     places_.push_back(
         {{false, static_cast<std::uint32_t>(buffers_.size() - 1)}, Layout::contiguous(spec.shape)});
@@ -190,11 +173,13 @@ class Planner {
       inputs.push_back(entry && accepts(entry->layouts, places_[input].layout) ? input
                                                                                : contiguous(input, i));
     const auto first_buffer = static_cast<std::uint32_t>(buffers_.size());
-    add_step(*node.op, node.attrs, inputs, node.spec, i, node.group.get());
-    places_[i] = {{false, first_buffer}, Layout::contiguous(node.spec.shape)};
+    const auto chosen = row_orders_.find(i);
+    const Layout layout = chosen == row_orders_.end() ? Layout::contiguous(node.spec.shape) : chosen->second;
+    add_step(*node.op, node.attrs, inputs, {node.spec.dtype, layout}, i, node.group.get());
+    places_[i] = {{false, first_buffer}, layout};
   }
 
-  void add_step(const Op& op, const Attrs& attrs, SmallVector<std::uint32_t, 3> inputs, const Spec& spec,
+  void add_step(const Op& op, const Attrs& attrs, SmallVector<std::uint32_t, 3> inputs, const Slot& output,
                 std::uint32_t node, const ElementwiseGroup* group = nullptr) {
     std::vector<Slot> slots;
     for (std::uint32_t input : inputs) {
@@ -202,7 +187,6 @@ class Planner {
       const bool is_weight = root.is_leaf && graph().leaves[root.id].is_weight;
       slots.push_back({dtype_of_place(input), places_[input].layout, is_weight, input});
     }
-    const Slot output{spec.dtype, Layout::contiguous(spec.shape)};
     const KernelRequest request{op, attrs, slots, output, group, packing_budget_};
     const KernelEntry* entry = backend_.find(op);
     if (!entry || (entry->supports && !entry->supports(request))) {
@@ -220,7 +204,7 @@ class Planner {
     for (std::uint32_t input : inputs)
       if (!places_[input].root.is_leaf) buffers_[places_[input].root.id].last_step = number;
     drafts_.push_back({entry, std::move(inputs), {}});
-    if (&op != graph().nodes[node].op) return add_output(spec);  // a copy for the node
+    if (&op != graph().nodes[node].op) return add_output({output.shape(), output.dtype});  // a copy
     for (const Spec& result : graph().result_specs(graph().nodes[node])) add_output(result);
   }
 
@@ -427,10 +411,11 @@ class Planner {
 
   const Backend& backend_;
   std::shared_ptr<Plan> plan_;
-  std::vector<Place> places_;              // of nodes, then of inserted copies
-  std::vector<std::uint32_t> contiguous_;  // a place -> the place of its row-major copy
-  std::vector<DType> extra_dtypes_;        // of the inserted copies
-  std::vector<std::uint32_t> host_leaf_;   // a leaf -> its number among the plan's host leaves
+  std::unordered_map<std::uint32_t, Layout> row_orders_;  // of nodes that are not row-major
+  std::vector<Place> places_;                             // of nodes, then of inserted copies
+  std::vector<std::uint32_t> contiguous_;                 // a place -> the place of its row-major copy
+  std::vector<DType> extra_dtypes_;                       // of the inserted copies
+  std::vector<std::uint32_t> host_leaf_;                  // a leaf -> its number among the plan's host leaves
   std::vector<std::uint32_t> output_places_;
   std::uint64_t packing_budget_ = PackedCopies::limit();
   std::set<std::tuple<std::uint32_t, std::int64_t, std::string>> packed_;  // leaf, offset, format

@@ -39,6 +39,7 @@ AttentionShape shape_of(const KernelRequest& request, std::size_t mask) {
   shape.q = steps_of(request.inputs[0].layout);
   shape.k = steps_of(request.inputs[1].layout);
   shape.v = steps_of(request.inputs[2].layout);
+  shape.out = steps_of(request.output.layout);
   shape.has_mask = options.has_mask != 0;
   if (shape.has_mask) {
     shape.mask_dtype = request.inputs[mask].dtype;
@@ -251,7 +252,8 @@ class AttentionGradientKernel final : public Kernel {
              void* output) const {
     const std::int64_t q = shape_.batch * shape_.heads * shape_.m * shape_.d;
     const std::int64_t k = shape_.batch * shape_.kv_heads * shape_.n * shape_.d;
-    const std::int64_t at = q + list * shape_.n * shape_.d;
+    const AttentionSteps steps = side_by_side(shape_.kv_heads, shape_.n, shape_.d);
+    const std::int64_t at = q + list / shape_.kv_heads * steps[0] + list % shape_.kv_heads * steps[1];
     const auto address = [&](std::int64_t element) {
       return static_cast<std::byte*>(output) + element * static_cast<std::int64_t>(size_of(shape_.dtype));
     };
@@ -279,7 +281,8 @@ constexpr KernelEntry entries[] = {
        return std::make_unique<AttentionKernel>(request);
      },
      .layouts = InputLayouts::strided,
-     .supports = supports},
+     .supports = supports,
+     .any_row_order = true},
     {.op = "attention_gradient",
      .prepare = [](const KernelRequest& request) -> std::unique_ptr<Kernel> {
        return std::make_unique<AttentionGradientKernel>(request);

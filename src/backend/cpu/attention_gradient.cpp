@@ -225,10 +225,10 @@ class GradientTile {
     sum_softmax();
     for_each_tile([&](std::int64_t key, std::int64_t count) { add_keys(key, count); });
     T* out = static_cast<T*>(data_.q_gradient);
+    const AttentionSteps steps = side_by_side(shape_.heads, shape_.m, shape_.d);
     products_.write([&](std::int64_t i, const T* gradient) {
       const AttentionRow row(shape_, tile_, tile_.begin + i);
-      std::copy_n(gradient, shape_.d,
-                  out + ((row.batch * shape_.heads + row.head) * shape_.m + row.query) * shape_.d);
+      std::copy_n(gradient, shape_.d, out + row.offset(steps));
     });
   }
 
@@ -338,12 +338,12 @@ HWY_EXPORT(AddGradient);
 
 template <typename T>
 void write_rows(const float* sums, std::int64_t parts, std::int64_t step, std::int64_t rows,
-                std::int64_t padded, std::int64_t d, T* out) {
+                std::int64_t padded, std::int64_t d, T* out, std::int64_t out_step) {
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t c = 0; c < d; ++c) {
       float sum = sums[i * padded + c];
       for (std::int64_t part = 1; part < parts; ++part) sum += sums[part * step + i * padded + c];
-      out[i * d + c] = T(sum);
+      out[i * out_step + c] = T(sum);
     }
 }
 
@@ -367,9 +367,10 @@ void write_key_gradients(const AttentionShape& shape, const float* key_sums, std
   const std::int64_t sums = attention_sums(shape);
   const auto write = [&](auto zero) {
     using T = decltype(zero);
+    const std::int64_t step = side_by_side(shape.kv_heads, shape.n, shape.d)[2];
     const auto rows_of = [&](std::int64_t first, void* out) {
       write_rows(key_sums + first + begin * padded, parts, 2 * sums, end - begin, padded, shape.d,
-                 static_cast<T*>(out) + begin * shape.d);
+                 static_cast<T*>(out) + begin * step, step);
     };
     rows_of(0, k_gradient);
     rows_of(sums, v_gradient);

@@ -198,7 +198,7 @@ void run_rows(const AttentionShape& shape, const AttentionData& data, const Atte
 
   for (std::int64_t r = 0; r < count; ++r) {
     const AttentionRow at(shape, tile, tile.begin + r);
-    T* out = static_cast<T*>(data.out) + ((at.batch * shape.heads + at.head) * shape.m + at.query) * d;
+    T* out = static_cast<T*>(data.out) + at.offset(shape.out);
     const FloatVec scale = hn::Set(f32_tag, rows[r].total == 0 ? 0.0f : 1.0f / rows[r].total);
     for (std::int64_t c = 0; c < d; c += lanes)
       store_first(hn::Mul(load_some(rows[r].sum + c, d - c), scale), out + c, std::min(lanes, d - c));

@@ -197,8 +197,7 @@ class Tile {
     for (std::int64_t i = 0; i < width_; ++i) sum_[i] = sum_[i] == 0 ? 0.0f : 1.0f / sum_[i];
     products_.write(result_, sum_, [&](std::int64_t i, const T* values) {
       const AttentionRow row(shape_, tile_, tile_.begin + i);
-      std::copy_n(values, shape_.d,
-                  out + ((row.batch * shape_.heads + row.head) * shape_.m + row.query) * shape_.d);
+      std::copy_n(values, shape_.d, out + row.offset(shape_.out));
     });
   }
 

@@ -30,6 +30,7 @@ struct AttentionShape {
   AttentionSteps q;
   AttentionSteps k;
   AttentionSteps v;
+  AttentionSteps out;  ///< d lies together
   bool has_mask;
   DType mask_dtype;
   AttentionSteps mask;  ///< along [batch, head, query, key]; 0 where it is broadcast
@@ -148,8 +149,13 @@ void run_attention_tile(const AttentionShape& shape, const AttentionData& data, 
 void run_attention_rows(const AttentionShape& shape, const AttentionData& data, const AttentionTile& tile,
                         float* scratch);
 
+/// Of a result [batch, heads, length, d] whose heads lie side by side: [batch, length, heads, d] row by row.
+inline AttentionSteps side_by_side(std::int64_t heads, std::int64_t length, std::int64_t d) {
+  return {length * heads * d, d, heads * d, 1};
+}
+
 /// What the gradient needs beside the forward pass: the output, its gradient, and where the gradient of q
-/// goes (row-major).
+/// goes (heads side by side).
 struct AttentionGradientData {
   AttentionData forward;
   const void* out;
@@ -171,7 +177,7 @@ std::size_t attention_gradient_scratch_floats(const AttentionShape& shape);
 void add_attention_gradient(const AttentionShape& shape, const AttentionGradientData& data,
                             const AttentionTile& tile, float* key_sums, float* scratch);
 /// Sums rows [begin, end) of `parts` sums of keys and then values, one part behind the other, into those rows
-/// of k's and v's gradients of one head.
+/// of k's and v's gradients of one head, of which the first key's are given; heads lie side by side.
 void write_key_gradients(const AttentionShape& shape, const float* key_sums, std::int64_t parts,
                          std::int64_t begin, std::int64_t end, void* k_gradient, void* v_gradient);
 

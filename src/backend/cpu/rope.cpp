@@ -85,7 +85,8 @@ class RopeKernel final : public Kernel {
         shape_(request.output.shape()),
         x_(steps_of(request.inputs[0].layout, {0, 1, 2, 3})),
         cos_(steps_of(request.inputs[1].layout, {0, -1, 1, 2})),
-        sin_(steps_of(request.inputs[2].layout, {0, -1, 1, 2})) {}
+        sin_(steps_of(request.inputs[2].layout, {0, -1, 1, 2})),
+        out_(steps_of(request.output.layout, {0, 1, 2, 3})) {}
 
   void run(const void* const* inputs, void* output, void*) const override {
     const std::int64_t heads = shape_[1];
@@ -100,7 +101,7 @@ class RopeKernel final : public Kernel {
         rotate_row(static_cast<const std::byte*>(inputs[0]) + offset(x_) * element,
                    static_cast<const float*>(inputs[1]) + offset(cos_),
                    static_cast<const float*>(inputs[2]) + offset(sin_),
-                   static_cast<std::byte*>(output) + row * d * element, d / 2);
+                   static_cast<std::byte*>(output) + offset(out_) * element, d / 2);
       }
     });
   }
@@ -129,6 +130,7 @@ class RopeKernel final : public Kernel {
   Steps x_;
   Steps cos_;
   Steps sin_;
+  Steps out_;
 };
 
 bool supports(const KernelRequest& request) { return request.output.dtype != DType::f64; }
@@ -139,7 +141,8 @@ constexpr KernelEntry entries[] = {
        return std::make_unique<RopeKernel>(request);
      },
      .layouts = InputLayouts::strided,
-     .supports = supports},
+     .supports = supports,
+     .any_row_order = true},
 };
 
 }  // namespace

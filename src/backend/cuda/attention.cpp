@@ -38,6 +38,7 @@ AttentionProblem problem_of(const KernelRequest& request, std::size_t mask) {
   p.q_steps = steps_of(request.inputs[0].layout);
   p.k_steps = steps_of(request.inputs[1].layout);
   p.v_steps = steps_of(request.inputs[2].layout);
+  p.out_steps = steps_of(request.output.layout);
   if (options.has_mask != 0) {
     p.mask_dtype = request.inputs[mask].dtype;
     p.mask_steps = steps_of(request.inputs[mask].layout);
@@ -71,6 +72,10 @@ bool is_packed(const AttentionProblem& p) {
   return (p.dtype == DType::bf16 || p.dtype == DType::f16) && p.d % 8 == 0 && has_packed_rows(p.q_steps) &&
          has_packed_rows(p.k_steps) && has_packed_rows(p.v_steps);
 }
+/// Of a tensor [batch, heads, length, d] whose heads lie side by side: [batch, length, heads, d] row by row.
+AttentionSteps side_by_side(std::int64_t heads, std::int64_t length, std::int64_t d) {
+  return {length * heads * d, d, heads * d, 1};
+}
 bool is_aligned(const AttentionProblem& p) { return is_aligned(p.q) && is_aligned(p.k) && is_aligned(p.v); }
 
 class AttentionKernel final : public Kernel {
@@ -79,7 +84,7 @@ class AttentionKernel final : public Kernel {
       : problem_(problem_of(request, 3)),
         options_(request.attrs.as<AttentionAttrs>(), 3),
         bytes_(static_cast<std::size_t>(request.output.shape().elements()) * size_of(problem_.dtype)),
-        packed_(is_packed(problem_)),
+        packed_(is_packed(problem_) && has_packed_rows(problem_.out_steps)),
         decodes_(packed_ && problem_.d <= most_decode_d &&
                  problem_.heads / problem_.kv_heads * problem_.m <= most_decode_rows) {}
 
@@ -117,6 +122,9 @@ class AttentionGradientKernel final : public Kernel {
     problem_.forward = problem_of(request, 5);
     problem_.out_steps = steps_of(request.inputs[3].layout);
     problem_.grad_steps = steps_of(request.inputs[4].layout);
+    const AttentionProblem& p = problem_.forward;
+    problem_.q_gradient_steps = side_by_side(p.heads, p.m, p.d);
+    problem_.k_gradient_steps = side_by_side(p.kv_heads, p.n, p.d);
     packed_ = is_packed(problem_.forward) && problem_.forward.d <= most_flash_gradient_d &&
               has_packed_rows(problem_.out_steps) && has_packed_rows(problem_.grad_steps);
   }
@@ -173,7 +181,8 @@ constexpr KernelEntry entries[] = {
        return std::make_unique<AttentionKernel>(request);
      },
      .layouts = InputLayouts::strided,
-     .supports = supports},
+     .supports = supports,
+     .any_row_order = true},
     {.op = "attention_gradient",
      .prepare = [](const KernelRequest& request) -> std::unique_ptr<Kernel> {
        return std::make_unique<AttentionGradientKernel>(request);

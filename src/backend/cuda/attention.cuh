@@ -103,6 +103,12 @@ __device__ inline const T* row_of(const void* data, const AttentionSteps& steps,
   return static_cast<const T*>(data) + batch * steps.batch + head * steps.head + position * steps.position;
 }
 
+/// Where a row of a result of one head starts.
+__device__ inline std::int64_t row_at(const AttentionSteps& steps, std::int64_t batch, std::int64_t head,
+                                      std::int64_t position) {
+  return batch * steps.batch + head * steps.head + position * steps.position;
+}
+
 /// What the gradients of k and v need of each query, [batch, heads, m] each: the largest score (0 where
 /// nothing is visible), 1 over the sum of the weights relative to it (0 there), and output . its gradient.
 template <typename W>

@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(threads) combine_splits(const AttentionProblem
     if (parts.total[s * 16 + r] != 0) most = fmaxf(most, parts.largest[s * 16 + r]);
   const float shift = most == -INFINITY ? 0.0f : most;
   const Row row(p, list % p.kv_heads, r);
-  T* const out = static_cast<T*>(p.out) + ((list / p.kv_heads * p.heads + row.head) * p.m + row.query) * p.d;
+  T* const out = static_cast<T*>(p.out) + row_at(p.out_steps, list / p.kv_heads, row.head, row.query);
   for (std::int64_t column = threadIdx.x; column < p.d; column += threads) {
     float sum = 0;
     float value = 0;

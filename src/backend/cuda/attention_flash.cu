@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(threads) flash_attention(const AttentionProble
   for (int h = 0; h < 2; ++h) {
     const float sum = row_sum(total[h]);
     if (queries[h] >= p.m) continue;
-    store_row<T>(static_cast<T*>(p.out) + ((at.batch * p.heads + at.head) * p.m + queries[h]) * p.d, out, h,
+    store_row<T>(static_cast<T*>(p.out) + row_at(p.out_steps, at.batch, at.head, queries[h]), out, h,
                  sum == 0 ? 0.0f : 1 / sum, pair, p.d);
   }
 }

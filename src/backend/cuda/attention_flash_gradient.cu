@@ -139,7 +139,8 @@ __global__ void __launch_bounds__(threads) flash_query_gradient(const AttentionG
     if (queries[h] >= p.m) continue;
     const std::int64_t row = (at.batch * p.heads + at.head) * p.m + queries[h];
     const float scale = sum == 0 ? 0.0f : static_cast<float>(p.scale) / sum;
-    store_row<T>(static_cast<T*>(g.q_gradient) + row * p.d, sums, h, scale, pair, p.d);
+    store_row<T>(static_cast<T*>(g.q_gradient) + row_at(g.q_gradient_steps, at.batch, at.head, queries[h]),
+                 sums, h, scale, pair, p.d);
     if (pair == 0) RowStatistics<float>(g).set(row, largest[h], sum, product[h]);
   }
 }
@@ -280,7 +281,7 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     if (key + 8 * h >= p.n) continue;
-    const std::int64_t row = ((at.batch * p.kv_heads + at.head) * p.n + key + 8 * h) * p.d;
+    const std::int64_t row = row_at(g.k_gradient_steps, at.batch, at.head, key + 8 * h);
     const auto scale = static_cast<float>(p.scale);
     if (parts == 1) {
       store_row<T>(static_cast<T*>(g.k_gradient) + row, k_sums, h, scale, pair, p.d);

@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(threads) plain_attention(const AttentionProble
   }
   if (!real) return;
   const W scale = total == W(0) ? W(0) : W(1) / total;
-  T* const out = static_cast<T*>(p.out) + ((at.batch * p.heads + at.head) * p.m + query) * d;
+  T* const out = static_cast<T*>(p.out) + row_at(p.out_steps, at.batch, at.head, query);
 #pragma unroll
   for (int i = 0; i < most_columns; ++i)
     if (lane + i * 32 < d) out[lane + i * 32] = written<T>(sums[i] * scale);
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(threads) plain_query_gradient(const AttentionG
   if (!real) return;
   const std::int64_t row = (at.batch * p.heads + at.head) * p.m + query;
   const W scale = total == W(0) ? W(0) : static_cast<W>(p.scale) / total;
-  T* const out = static_cast<T*>(g.q_gradient) + row * d;
+  T* const out = static_cast<T*>(g.q_gradient) + row_at(g.q_gradient_steps, at.batch, at.head, query);
 #pragma unroll
   for (int i = 0; i < most_columns; ++i)
     if (lane + i * 32 < d) out[lane + i * 32] = written<T>(sums[i] * scale);
@@ -246,7 +246,7 @@ __global__ void __launch_bounds__(threads) plain_key_gradient(const AttentionGra
     }
   }
   if (!real) return;
-  const std::int64_t row = ((at.batch * p.kv_heads + at.head) * p.n + key) * d;
+  const std::int64_t row = row_at(g.k_gradient_steps, at.batch, at.head, key);
 #pragma unroll
   for (int i = 0; i < most_columns; ++i) {
     if (lane + i * 32 >= d) continue;

@@ -26,20 +26,21 @@ struct AttentionProblem {
   double scale;
   bool causal;
   std::int64_t window;  ///< 0: none
-  AttentionSteps q_steps, k_steps, v_steps;
+  AttentionSteps q_steps, k_steps, v_steps, out_steps;
   AttentionSteps mask_steps;  ///< along [batch, head, query, key]
   const void* q;
   const void* k;
   const void* v;
   const void* mask;         ///< null: none
   const long long* offset;  ///< position of query 0; null: n - m
-  void* out;                ///< row-major
+  void* out;
 };
 
-/// The same backward. Gradients are row-major.
+/// The same backward. The gradients' rows of d lie without gaps.
 struct AttentionGradientProblem {
   AttentionProblem forward;
   AttentionSteps out_steps, grad_steps;
+  AttentionSteps q_gradient_steps, k_gradient_steps;  ///< v's are k's
   const void* out;
   const void* grad;
   void* q_gradient;
@@ -48,7 +49,7 @@ struct AttentionGradientProblem {
   /// Three numbers a query, f64 for f64 and else f32, see attention.cuh.
   void* statistics;
   /// Sums of the gradients of k and v by parts of the heads that share a key head, if there is more than one
-  /// part: [parts, 2, batch, kv_heads, n, d].
+  /// part: [parts, 2] of what the gradients of k and v are made of, in their order.
   float* partial;
 };
 

@@ -31,6 +31,7 @@ struct RopeShape {
   RopeSteps x;
   RopeSteps cos;
   RopeSteps sin;
+  RopeSteps out;
 };
 
 /// Each thread turns `width` pairs of a row; more than one where all of them lie together.
@@ -62,9 +63,8 @@ __global__ void __launch_bounds__(block_threads)
       y1.at[j] = written<T>(a * c.at[j] - b * s.at[j]);
       y2.at[j] = written<T>(b * c.at[j] + a * s.at[j]);
     }
-    T* const to = out + row * 2 * shape.half + at;
-    store_pack(to, y1);
-    store_pack(to + shape.half, y2);
+    store_pack(out + offset(shape.out, at), y1);
+    store_pack(out + offset(shape.out, shape.half + at), y2);
   }
 }
 
@@ -88,14 +88,15 @@ class RopeKernel final : public Kernel {
               static_cast<int>(shape[3] / 2),
               steps_of(request.inputs[0].layout, {0, 1, 2, 3}),
               steps_of(request.inputs[1].layout, {0, -1, 1, 2}),
-              steps_of(request.inputs[2].layout, {0, -1, 1, 2})};
+              steps_of(request.inputs[2].layout, {0, -1, 1, 2}),
+              steps_of(request.output.layout, {0, 1, 2, 3})};
   }
 
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
     if (pairs_ == 0) return;
     visit_narrow(dtype_, [&]<typename T>() {
       constexpr int width = row_width<T>;
-      bool together = shape_.half % width == 0 && is_aligned_16(output);
+      bool together = shape_.half % width == 0 && is_aligned_16(output) && lies_in_packs(shape_.out, width);
       for (std::size_t k = 0; k < 3; ++k)
         together = together && is_aligned_16(inputs[k]) &&
                    lies_in_packs(k == 0   ? shape_.x
@@ -138,7 +139,8 @@ constexpr KernelEntry entries[] = {
        return std::make_unique<RopeKernel>(request);
      },
      .layouts = InputLayouts::strided,
-     .supports = supports},
+     .supports = supports,
+     .any_row_order = true},
 };
 
 }  // namespace

@@ -88,8 +88,8 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
   for (int h = 0; h < 2; ++h) {
     const float sum = row_sum(softmax.total[h]);
     if (tile.query + 8 * h >= p.m) continue;
-    store_row<Width>(static_cast<Bf16*>(p.out) + tile.row(p, h) * Width, out, h, sum == 0 ? 0.0f : 1 / sum,
-                     pair);
+    store_row<Width>(static_cast<Bf16*>(p.out) + tile.row_in(p.out_steps, h), out, h,
+                     sum == 0 ? 0.0f : 1 / sum, pair);
   }
 }
 

@@ -126,7 +126,8 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
     if (tile.query + 8 * h >= p.m) continue;
     const std::int64_t row = tile.row(p, h);
     const float factor = sum == 0 ? 0.0f : static_cast<float>(p.scale) / sum;
-    store_row<Width>(static_cast<Bf16*>(g.q_gradient) + row * Width, sums, h, factor, pair);
+    store_row<Width>(static_cast<Bf16*>(g.q_gradient) + tile.row_in(g.q_gradient_steps, h), sums, h, factor,
+                     pair);
     if (pair == 0) RowStatistics<float>(g).set(row, softmax.largest[h], sum, product[h]);
   }
 }
@@ -336,7 +337,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     if (key + 8 * h >= p.n) continue;
-    const std::int64_t row = ((at.batch * p.kv_heads + at.head) * p.n + key + 8 * h) * Width;
+    const std::int64_t row = row_at(g.k_gradient_steps, at.batch, at.head, key + 8 * h);
     const auto scale = static_cast<float>(p.scale);
     if (parts == 1) {
       store_row<Width>(static_cast<Bf16*>(g.k_gradient) + row, k_sums, h, scale, pair);

@@ -168,6 +168,10 @@ struct QueryTile {
     own[0] = keys_of(p, first, query);
     own[1] = keys_of(p, first, query + 8);
   }
+  /// Where a row of this thread starts.
+  __device__ std::int64_t row_in(const AttentionSteps& steps, int h) const {
+    return row_at(steps, at.batch, at.head, query + 8 * h);
+  }
   /// Place of a row of this thread in a row-major tensor [batch, heads, m].
   __device__ std::int64_t row(const AttentionProblem& p, int h) const {
     return (at.batch * p.heads + at.head) * p.m + query + 8 * h;
