@@ -10,10 +10,10 @@ namespace wick::test {
 
 using Position = std::vector<std::int64_t>;
 
-/// Calls f(position) in row-major order.
-inline void for_each_position(const Shape& shape, const std::function<void(const Position&)>& f) {
+/// Calls f(position) in row-major order. f may change its position.
+inline void for_each_position(const Shape& shape, const std::function<void(Position&)>& f) {
+  Position at(static_cast<std::size_t>(shape.rank()));
   for (std::int64_t i = 0; i < shape.elements(); ++i) {
-    Position at(static_cast<std::size_t>(shape.rank()));
     std::int64_t rest = i;
     for (int d = shape.rank() - 1; d >= 0; --d) {
       at[static_cast<std::size_t>(d)] = rest % shape[d];
@@ -34,10 +34,10 @@ inline double element(const Array& array, const Position& at) {
   return element(const_cast<Array&>(array), at);
 }
 
-/// An array from a function of the position.
-inline Array build(const Shape& shape, const std::function<double(const Position&)>& f) {
+/// An array from a function of the position, which it may change.
+inline Array build(const Shape& shape, const std::function<double(Position&)>& f) {
   Array array{shape, {}};
-  for_each_position(shape, [&](const Position& at) { array.values.push_back(f(at)); });
+  for_each_position(shape, [&](Position& at) { array.values.push_back(f(at)); });
   return array;
 }
 

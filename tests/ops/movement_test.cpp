@@ -69,7 +69,7 @@ OpCase slice_case(std::string name, Shape shape, int axis, std::int64_t start, s
       std::move(name), {{shape}},
       [=](std::span<const Tensor> x) { return slice(x[0], axis, start, stop, step); },
       [=](std::span<const Array> x) {
-        return build(shape.with(axis, static_cast<std::int64_t>(picked.size())), [&](Position at) {
+        return build(shape.with(axis, static_cast<std::int64_t>(picked.size())), [&](Position& at) {
           auto& coordinate = at[z(shape.normalize_axis(axis))];
           coordinate = picked[z(coordinate)];
           return element(x[0], at);
@@ -81,7 +81,7 @@ Array joined(std::span<const Array> parts, int axis) {
   std::int64_t total = 0;
   for (const Array& part : parts) total += part.shape.dim(axis);
   const auto d = z(parts[0].shape.normalize_axis(axis));
-  return build(parts[0].shape.with(axis, total), [&](Position at) {
+  return build(parts[0].shape.with(axis, total), [&](Position& at) {
     std::size_t part = 0;
     while (at[d] >= parts[part].shape.dim(axis)) at[d] -= parts[part++].shape.dim(axis);
     return element(parts[part], at);
@@ -102,7 +102,7 @@ OpCase pad_case(std::string name, std::vector<Shape> shapes, int axis, std::int6
       std::move(name), runs, [=](std::span<const Tensor> x) { return pad(x[0], axis, low, high, value); },
       [=](std::span<const Array> x) {
         const Shape shape = x[0].shape;
-        return build(shape.with(axis, low + shape.dim(axis) + high), [&](Position at) {
+        return build(shape.with(axis, low + shape.dim(axis) + high), [&](Position& at) {
           auto& coordinate = at[z(shape.normalize_axis(axis))];
           coordinate -= low;
           return coordinate < 0 || coordinate >= shape.dim(axis) ? value : element(x[0], at);
@@ -119,7 +119,7 @@ OpCase slice_update_case(std::string name, int axis, std::int64_t start, DType s
         const std::int64_t count = x[1].shape.dim(axis);
         const std::int64_t begin = std::clamp<std::int64_t>(static_cast<std::int64_t>(x[2].values[0]), 0,
                                                             x[0].shape.dim(axis) - count);
-        return build(x[0].shape, [&](Position at) {
+        return build(x[0].shape, [&](Position& at) {
           auto& coordinate = at[z(x[0].shape.normalize_axis(axis))];
           if (coordinate < begin || coordinate >= begin + count) return element(x[0], at);
           coordinate -= begin;

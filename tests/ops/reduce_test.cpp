@@ -36,7 +36,7 @@ Array reduced(const Array& x, const Axes& axes, bool keep, const std::function<d
   }
   const Shape kept{std::span<const std::int64_t>(thin)};
   std::vector<Numbers> groups(z(kept.elements()));
-  for_each_position(x.shape, [&](Position at) {
+  for_each_position(x.shape, [&](Position& at) {
     const double value = element(x, at);
     for (int axis : gone) at[z(axis)] = 0;
     std::int64_t index = 0;
@@ -167,7 +167,7 @@ OpCase cumsum_case(const std::string& name, int axis, OpCase op_case) {
   op_case.reference = [=](std::span<const Array> x) {
     Array result = x[0];
     const auto d = z(result.shape.normalize_axis(axis));
-    for_each_position(result.shape, [&](Position at) {
+    for_each_position(result.shape, [&](Position& at) {
       double& value = element(result, at);
       if (at[d]-- > 0) value += element(result, at);
     });

@@ -31,7 +31,7 @@ std::vector<std::int64_t> order_of(const std::vector<double>& line, bool descend
 /// Positions (or values) of the first `keep` of each sorted line.
 Array sorted(const Array& x, int axis, bool descending, std::int64_t keep, bool positions) {
   const auto d = z(x.shape.normalize_axis(axis));
-  return build(x.shape.with(axis, keep), [&](Position at) {
+  return build(x.shape.with(axis, keep), [&](Position& at) {
     const std::int64_t place = at[d];
     std::vector<double> line;
     for (at[d] = 0; at[d] < x.shape.dim(axis); ++at[d]) line.push_back(element(x, at));
