@@ -26,7 +26,7 @@ quickstart: ## the whole main job: build, fine-tune the bundled model, show the 
 
 test: configure ## build everything and run all tests (PRESET=asan or tsan for sanitizers, DEVICE=cuda for a GPU)
 	cmake --build --preset $(PRESET)
-	$(if $(DEVICE),WICK_TEST_DEVICE=$(DEVICE)) ctest --preset $(PRESET)
+	$(if $(DEVICE),WICK_TEST_DEVICE=$(DEVICE)) ctest --preset $(PRESET) --parallel $(JOBS)
 
 BENCH_FLAGS ?=
 BENCHMARKS = $(patsubst bench/%.cpp,%,$(wildcard bench/*_bench.cpp))
