@@ -175,7 +175,8 @@ void launch(const AppendedAttention& p, cudaStream_t stream) {
   Grid grid{.blocks = {},
             .threads = Block<Width>::threads,
             .shared = sizeof(Shared<Width, Groups>),
-            .cluster = static_cast<unsigned>(std::min<std::int64_t>(most_cluster_blocks, steps))};
+            .cluster = static_cast<unsigned>(std::min<std::int64_t>(most_cluster_blocks, steps)),
+            .hands_over = true};
   while (grid.cluster > 1 && most_clusters(append_and_attend<T, Width, Groups>, grid) < lists) --grid.cluster;
   grid.blocks = lists * grid.cluster;
   launch_kernel(append_and_attend<T, Width, Groups>, grid, stream, "attention of one position", p,

@@ -9,10 +9,26 @@ namespace {
 /// What a kernel may take without being asked for more.
 constexpr std::size_t usual_shared_bytes = 48 * 1024;
 
+/// Whether a kernel may begin while the last blocks of the one ahead run: where that one leaves most of the
+/// GPU free, or its own blocks have a multiprocessor each. Others would get the places that are left,
+/// unevenly, and be slower than if they begin when it ends.
+bool begins_early(const Grid& grid, cudaStream_t stream) {
+  constexpr unsigned int few_blocks = 64;
+  constexpr std::size_t most_of_a_multiprocessor = 114 * 1024;
+  struct Ahead {
+    cudaStream_t stream = nullptr;
+    bool leaves_room = false;
+  };
+  static thread_local Ahead ahead;
+  const bool behind = ahead.stream == stream && ahead.leaves_room;
+  ahead = {stream, grid.hands_over || grid.blocks.x * grid.blocks.y <= few_blocks};
+  return behind || grid.shared >= most_of_a_multiprocessor;
+}
+
 /// What the runtime takes of a launch; the attributes live as long as it.
 class Configuration {
  public:
-  Configuration(const void* kernel, const Grid& grid, cudaStream_t stream) {
+  Configuration(const void* kernel, const Grid& grid, cudaStream_t stream, bool early) {
     if (grid.shared > usual_shared_bytes)
       check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  static_cast<int>(grid.shared)),
@@ -22,7 +38,7 @@ class Configuration {
     config_.dynamicSmemBytes = grid.shared;
     config_.stream = stream;
     config_.attrs = attributes_;
-    if (runs_code_for_90()) {
+    if (early && runs_code_for_90()) {
       cudaLaunchAttribute& in_order = attributes_[config_.numAttrs++];
       in_order.id = cudaLaunchAttributeProgrammaticStreamSerialization;
       in_order.val.programmaticStreamSerializationAllowed = 1;
@@ -46,7 +62,7 @@ class Configuration {
 
 void launch_kernel(const void* kernel, const Grid& grid, cudaStream_t stream, const char* name,
                    const void* const* arguments) {
-  const Configuration config(kernel, grid, stream);
+  const Configuration config(kernel, grid, stream, begins_early(grid, stream));
   check(cudaLaunchKernelExC(config.get(), kernel, const_cast<void**>(arguments)), name);
 }
 
@@ -59,7 +75,7 @@ unsigned int blocks_at_once(const void* kernel, int threads) {
 
 unsigned int most_clusters(const void* kernel, Grid grid) {
   grid.blocks = grid.cluster;
-  const Configuration config(kernel, grid, nullptr);
+  const Configuration config(kernel, grid, nullptr, false);
   int most = 0;
   check(cudaOccupancyMaxActiveClusters(&most, kernel, config.get()), "counting clusters");
   return static_cast<unsigned int>(most);

@@ -13,11 +13,12 @@ struct Grid {
   dim3 threads;              ///< of a block
   std::size_t shared = 0;    ///< dynamic shared memory of a block, in bytes
   unsigned int cluster = 1;  ///< neighbouring blocks that form a cluster; divides `blocks.x`
+  bool hands_over = false;   ///< the next kernel may begin early, though there are many blocks
 };
 
-/// Launches a kernel, on compute capability 9.0 so that it may begin before those ahead of it have ended: it
-/// waits for them itself (device/launch_order.cuh). `arguments` are addresses of its parameters' values.
-/// Throws DeviceError, which names the kernel.
+/// Launches a kernel, on compute capability 9.0 where it gains so that it may begin before those ahead of it
+/// have ended: it waits for them itself (device/launch_order.cuh). `arguments` are addresses of its
+/// parameters' values. Throws DeviceError, which names the kernel.
 void launch_kernel(const void* kernel, const Grid& grid, cudaStream_t stream, const char* name,
                    const void* const* arguments);
 

@@ -147,8 +147,8 @@ void launch(const ThinLinearProblem& p, int of_output, cudaStream_t stream) {
   auto blocks = static_cast<unsigned>((groups + of_block - 1) / of_block);
   const unsigned at_once = blocks_at_once(kernel, block_warps * 32);
   if (blocks < 2 * at_once) blocks = std::min(blocks, at_once);
-  launch_kernel(kernel, {blocks, block_warps * 32}, stream, "a linear layer of one row", p, of_output,
-                groups);
+  launch_kernel(kernel, {.blocks = blocks, .threads = block_warps * 32, .hands_over = true}, stream,
+                "a linear layer of one row", p, of_output, groups);
 }
 
 }  // namespace

@@ -234,7 +234,8 @@ void launch(const ThinLinearProblem& p, const Walk& walk, cudaStream_t stream) {
                 {.blocks = static_cast<unsigned>(walkers * walk.cluster),
                  .threads = Lines * 64,
                  .shared = sizeof(Shared<Lines, Tiles, Stages>),
-                 .cluster = static_cast<unsigned>(walk.cluster)},
+                 .cluster = static_cast<unsigned>(walk.cluster),
+                 .hands_over = true},
                 stream, "a linear layer of some rows", p, walk);
 }
 

@@ -21,12 +21,9 @@ __device__ __forceinline__ void wait_for_kernels_ahead() {
 #endif
 }
 
-/// The first statement of a kernel that has nothing to do before it waits. The next one begins at once where
-/// this one leaves most of the GPU free; behind more blocks it would get the places that are left, unevenly,
-/// and be slower than if it begins when they end.
+/// The first statement of a kernel that has nothing to do before it waits.
 __device__ __forceinline__ void begin_in_order() {
-  constexpr unsigned int few_blocks = 64;
-  if (gridDim.x * gridDim.y <= few_blocks) let_next_begin();
+  let_next_begin();
   wait_for_kernels_ahead();
 }
 
