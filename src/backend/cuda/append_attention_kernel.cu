@@ -24,13 +24,15 @@ struct Block {
 template <int Width, int Groups>
 struct Shared {
   static constexpr int rows = 8 * Groups;
+  static constexpr int parts = rows + most_cluster_blocks - 1;
   WarpParts<Block<Width>::warps, Width, Groups> of_warps;
-  float largest[rows];  // of the block
-  float total[rows];
-  float values[rows][Width];
-  std::uint16_t q[rows][Width + 8];
-  std::uint16_t k[Width];
-  std::uint16_t v[Width];
+  // Of the rows that this block ends, the parts of all blocks of the cluster one behind the other.
+  float largest[parts];
+  float total[parts];
+  float values[parts][Width];
+  alignas(16) std::uint16_t q[rows][Width + 8];
+  alignas(16) std::uint16_t k[Width];
+  alignas(16) std::uint16_t v[Width];
 };
 
 /// The new position of a head: queries and key rotated into shared memory, the value beside them. Warps take
@@ -42,6 +44,7 @@ __device__ void gather(const AppendedAttention& p, Shared<Width, Groups>& shared
   const int half = static_cast<int>(a.d) / 2;
   const int queries = static_cast<int>(a.heads / a.kv_heads);
   const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll 1
   for (int row = static_cast<int>(threadIdx.x) / 32; row < queries + 2; row += Block<Width>::warps) {
     const bool is_query = row < queries;
     const bool is_key = row == queries;
@@ -51,6 +54,7 @@ __device__ void gather(const AppendedAttention& p, Shared<Width, Groups>& shared
                                              : p.v,
                                     steps, batch, is_query ? kv_head * queries + row : kv_head, 0);
     auto* const to = reinterpret_cast<T*>(is_query ? shared.q[row] : is_key ? shared.k : shared.v);
+#pragma unroll 1
     for (int j = lane; j < half; j += 32) {
       const T x1 = from[j * steps.d];
       const T x2 = from[(j + half) * steps.d];
@@ -63,22 +67,35 @@ __device__ void gather(const AppendedAttention& p, Shared<Width, Groups>& shared
   }
 }
 
-/// Asks for the keys and values that this block begins with while the kernels ahead run: a guess, for the
-/// position may still be written.
+/// Asks for the first keys and values of a block while the kernels ahead run.
 template <typename T, int Width>
-__device__ void prefetch(const AppendedAttention& p, std::int64_t list, int rank) {
+__device__ void prefetch(const AppendedAttention& p, std::int64_t list, int first, int end) {
   constexpr int threads = Block<Width>::threads;
-  constexpr int block_keys = Block<Width>::keys;
   const AttentionProblem& a = p.attention;
-  const KeyRange visible = visible_keys(a, __ldcg(a.offset));
-  const std::int64_t first = (visible.begin / block_keys + rank) * block_keys;
-  const std::int64_t keys = visible.end - first < block_keys ? visible.end - first : block_keys;
-  const std::int64_t begin = (list * a.n + first) * a.d * static_cast<std::int64_t>(sizeof(T));
-  for (std::int64_t i = threadIdx.x * 128; i < keys * a.d * static_cast<std::int64_t>(sizeof(T));
-       i += threads * 128)
+  const int row_bytes = static_cast<int>(a.d * static_cast<std::int64_t>(sizeof(T)));
+  const int keys = min(end - first, Block<Width>::keys);
+  const std::int64_t begin = (list * a.n + first) * row_bytes;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x) * 128; i < keys * row_bytes; i += threads * 128)
     for (const void* cache : {p.k_cache, p.v_cache})
       asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const char*>(cache) + begin + i));
 }
+
+/// What a position that is in the cache makes of it: where it goes, and the keys [begin, end) that it sees.
+struct Sight {
+  int place;
+  int begin;
+  int end;
+  __device__ Sight(const AttentionProblem& a, std::int64_t position) {
+    const KeyRange visible = visible_keys(a, position);
+    begin = static_cast<int>(visible.begin);
+    end = static_cast<int>(visible.end);
+    place = static_cast<int>(position < 0 ? 0 : position >= a.n ? a.n - 1 : position);
+  }
+  __device__ bool operator!=(const Sight& other) const {
+    return place != other.place || begin != other.begin || end != other.end;
+  }
+};
 
 template <typename T, int Width, int Groups>
 __global__ void __launch_bounds__(Block<Width>::threads, Block<Width>::on_multiprocessor)
@@ -97,26 +114,44 @@ __global__ void __launch_bounds__(Block<Width>::threads, Block<Width>::on_multip
   const std::int64_t batch = list / a.kv_heads;
   const std::int64_t kv_head = list % a.kv_heads;
   const int queries = static_cast<int>(a.heads / a.kv_heads);
-  prefetch<T, Width>(p, list, rank);
-  wait_for_kernels_ahead();
-
-  const std::int64_t position = first_position(a);
-  const auto n = static_cast<int>(a.n);
   const auto d = static_cast<int>(a.d);
-  const int place = position < 0 ? 0 : position >= n ? n - 1 : static_cast<int>(position);
-  const KeyRange range = visible_keys(a, position);
-  const auto begin = static_cast<int>(range.begin);
-  const auto end = static_cast<int>(range.end);
-  gather<T>(p, shared, batch, kv_head);
-  __syncthreads();
   T* const k = static_cast<T*>(p.k_cache) + list * a.n * a.d;
   T* const v = static_cast<T*>(p.v_cache) + list * a.n * a.d;
+  arrive_at_cluster();
+  const auto first_key = [&](const Sight& sight) {
+    return sight.begin / block_keys * block_keys + rank * block_keys;
+  };
+  const Sight guessed(a, __ldcg(a.offset));  // it may still be written
+  prefetch<T, Width>(p, list, first_key(guessed), guessed.end);
+  wait_for_kernels_ahead();
+
+  const auto load_keys = [&](HeldKeys<Width>& to, int key, const Sight& sight) {
+    const auto load = [&](const T* cache, int j, int column) {
+      return load_if(j >= sight.begin && j < sight.end && j != sight.place && column < d,
+                     cache + j * d + column);
+    };
+    to.each([&](int j, int column, uint4& part) { part = load(k, key + j, column); },
+            [&](int j, int column, uint4& part) { part = load(v, key + j, column); });
+  };
+  // The next keys are on their way while the new position is made, and while these are worked on; not where a
+  // thread has no registers for that.
+  constexpr bool ahead = Width <= 64;
+  const std::int64_t position = first_position(a);
+  HeldKeys<Width> next_keys;
+  const auto own_key = [&](const Sight& sight) { return first_key(sight) + warp * step_keys; };
+  if (ahead && own_key(guessed) < guessed.end) load_keys(next_keys, own_key(guessed), guessed);
+  gather<T>(p, shared, batch, kv_head);
+  const Sight sight(a, position);
+  int key = own_key(sight);
+  if (ahead && key < sight.end && sight != guessed) load_keys(next_keys, key, sight);
+  __syncthreads();
   const auto* const new_k = reinterpret_cast<const T*>(shared.k);
   const auto* const new_v = reinterpret_cast<const T*>(shared.v);
   if (rank == 0)  // nobody reads it there before the next kernel
+#pragma unroll 1
     for (int i = static_cast<int>(threadIdx.x); i < d; i += threads) {
-      k[place * d + i] = new_k[i];
-      v[place * d + i] = new_v[i];
+      k[sight.place * d + i] = new_k[i];
+      v[sight.place * d + i] = new_v[i];
     }
 
   WarpAttention<T, Width, Groups> seen;
@@ -128,43 +163,64 @@ __global__ void __launch_bounds__(Block<Width>::threads, Block<Width>::on_multip
       seen.q[h][c] = load_if(group + 8 * h < queries && column < d, shared.q[group + 8 * h] + column);
     }
   const auto scale = static_cast<float>(a.scale) * log2_e;
-  for (int key = begin / block_keys * block_keys + rank * block_keys + warp * step_keys; key < end;
-       key += cluster * block_keys) {
-    const auto load = [&](const T* cache, const T* appended, int j, int column) {
-      const T* const from = j == place ? appended : cache + j * d;
-      return load_if(j >= begin && j < end && column < d, from + column);
-    };
-    seen.see([&](int j, int column) { return load(k, new_k, key + j, column); },
-             [&](int j, int column) { return load(v, new_v, key + j, column); },
-             [&](int h, int j, float product) {
-               return group + 8 * h < queries && key + j >= begin && key + j < end ? product * scale
-                                                                                   : -INFINITY;
-             });
+#pragma unroll 1
+  for (; key < sight.end; key += cluster * block_keys) {
+    HeldKeys<Width> keys;
+    if constexpr (ahead) {
+      keys = next_keys;
+      if (key + cluster * block_keys < sight.end) load_keys(next_keys, key + cluster * block_keys, sight);
+      const int appended = sight.place - key;
+      if (appended >= 0 && appended < step_keys)
+        keys.each(
+            [&](int j, int column, uint4& part) {
+              if (j == appended) part = load_if(column < d, new_k + column);
+            },
+            [&](int j, int column, uint4& part) {
+              if (j == appended) part = load_if(column < d, new_v + column);
+            });
+    } else {
+      const auto load = [&](const T* cache, const T* appended, int j, int column) {
+        const T* const from = j == sight.place ? appended : cache + j * d;
+        return load_if(j >= sight.begin && j < sight.end && column < d, from + column);
+      };
+      keys.each([&](int j, int column, uint4& part) { part = load(k, new_k, key + j, column); },
+                [&](int j, int column, uint4& part) { part = load(v, new_v, key + j, column); });
+    }
+    seen.see(keys, [&](int h, int j, float product) {
+      return group + 8 * h < queries && key + j >= sight.begin && key + j < sight.end ? product * scale
+                                                                                      : -INFINITY;
+    });
   }
 
+  // Blocks end the rows in turns: each gives its part to the one that does.
   shared.of_warps.store(warp, seen);
   __syncthreads();
+  wait_for_cluster();  // all blocks have begun
+#pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < queries * Width; i += threads) {
-    const RowPart part = shared.of_warps.combined(i / Width, i % Width);
-    shared.values[i / Width][i % Width] = part.value;
-    if (i % Width != 0) continue;
-    shared.largest[i / Width] = part.largest;
-    shared.total[i / Width] = part.total;
+    const int row = i / Width;
+    const int column = i % Width;
+    const RowPart part = shared.of_warps.combined(row, column);
+    const int to = row / cluster * cluster + rank;
+    write_of_block(&shared.values[to][column], row % cluster, part.value);
+    if (column != 0) continue;
+    write_of_block(&shared.largest[to], row % cluster, part.largest);
+    write_of_block(&shared.total[to], row % cluster, part.total);
   }
   sync_cluster();
+#pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < queries * Width; i += threads) {
-    const int row = i / Width * cluster + rank;  // the blocks take turns at the rows
+    const int row = i / Width * cluster + rank;
     const int column = i % Width;
     if (row >= queries) break;
     if (column >= d) continue;
     const RowPart sum = sum_of_parts<most_cluster_blocks>(cluster, [&](int c) -> RowPart {
-      return {read_of_block(&shared.largest[row], c), read_of_block(&shared.total[row], c),
-              read_of_block(&shared.values[row][column], c)};
+      const int from = i / Width * cluster + c;
+      return {shared.largest[from], shared.total[from], shared.values[from][column]};
     });
     static_cast<T*>(a.out)[(batch * a.heads + kv_head * queries + row) * a.d + column] =
         written<T>(sum.total == 0 ? 0.0f : sum.value / sum.total);
   }
-  sync_cluster();  // nobody leaves while others read its parts
 }
 
 /// The blocks of a list split the keys as far as all clusters run at once.

@@ -81,18 +81,17 @@ __global__ void __launch_bounds__(threads) attend_to_split(const AttentionProble
   const T* const v = row_of<T>(p.v, p.v_steps, batch, kv_head, 0);
   for (std::int64_t key = split_begin + warp * step_keys; key < here.end; key += block_keys) {
     if (key + step_keys <= here.begin) continue;
-    seen.see(
-        [&](int j, int column) {
-          return load_if(here.holds(key + j) && column < p.d, k + (key + j) * p.k_steps.position + column);
-        },
-        [&](int j, int column) {
-          return load_if(here.holds(key + j) && column < p.d, v + (key + j) * p.v_steps.position + column);
-        },
-        [&](int h, int j, float product) {
-          return real[h] && here.holds(key + j) && own[h].holds(key + j)
-                     ? log2_score<masked>(p, product, batch, row[h].head, row[h].query, key + j)
-                     : -INFINITY;
-        });
+    HeldKeys<Width> held;
+    const auto load = [&](const T* from, std::int64_t step, int j, int column) {
+      return load_if(here.holds(key + j) && column < p.d, from + (key + j) * step + column);
+    };
+    held.each([&](int j, int column, uint4& to) { to = load(k, p.k_steps.position, j, column); },
+              [&](int j, int column, uint4& to) { to = load(v, p.v_steps.position, j, column); });
+    seen.see(held, [&](int h, int j, float product) {
+      return real[h] && here.holds(key + j) && own[h].holds(key + j)
+                 ? log2_score<masked>(p, product, batch, row[h].head, row[h].query, key + j)
+                 : -INFINITY;
+    });
   }
 
   warp_parts.store(warp, seen);

@@ -26,6 +26,31 @@ __device__ inline std::uint32_t word(const uint4& x, int i) {
   return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w;
 }
 
+/// 16 keys and their values as the threads of a warp hold them.
+template <int Width>
+struct HeldKeys {
+  static constexpr int pieces = Width / 32;  // of 32 elements of d
+  static constexpr int halves = Width / 64;  // of 64
+  uint4 keys[2][pieces];
+  uint4 values[4][halves];
+
+  /// key(j, column, held) and value(j, column, held) set 8 elements of key j, or leave them.
+  template <typename Key, typename Value>
+  __device__ void each(const Key& key, const Value& value) {
+    const int group = static_cast<int>(threadIdx.x) % 32 / 4;
+    const int quarter = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+    for (int t = 0; t < 2; ++t)
+#pragma unroll
+      for (int c = 0; c < pieces; ++c) key(t * 8 + group, c * 32 + quarter * 8, keys[t][c]);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int half = 0; half < halves; ++half)
+        value(i / 2 * 8 + quarter * 2 + i % 2, half * 64 + group * 8, values[i][half]);
+  }
+};
+
 /// What a warp has seen of the keys, for 8 `Groups` rows: thread 4 g + t holds what belongs to rows g and
 /// g + 8. Scores are in units of log2.
 template <typename T, int Width, int Groups>
@@ -42,30 +67,16 @@ struct WarpAttention {
     for (float& x : largest) x = -INFINITY;
   }
 
-  /// The next 16 keys. key(j, column) and value(j, column) give 8 elements of key j, score(h, j, product) the
-  /// score of row g + 8 h.
-  template <typename Key, typename Value, typename Score>
-  __device__ void see(const Key& key, const Value& value, const Score& score) {
-    const int group = static_cast<int>(threadIdx.x) % 32 / 4;
+  /// The next 16 keys. score(h, j, product) gives the score of row g + 8 h and key j.
+  template <typename Score>
+  __device__ void see(const HeldKeys<Width>& held, const Score& score) {
     const int quarter = static_cast<int>(threadIdx.x) % 4;
-    uint4 key_parts[2][pieces];
-    uint4 value_parts[4][halves];
-#pragma unroll
-    for (int t = 0; t < 2; ++t)
-#pragma unroll
-      for (int c = 0; c < pieces; ++c) key_parts[t][c] = key(t * 8 + group, c * 32 + quarter * 8);
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-      for (int half = 0; half < halves; ++half)
-        value_parts[i][half] = value(i / 2 * 8 + quarter * 2 + i % 2, half * 64 + group * 8);
-
     SumTile scores[2];
 #pragma unroll
     for (int t = 0; t < 2; ++t)
 #pragma unroll
       for (int c = 0; c < pieces; ++c) {
-        const uint4& x = key_parts[t][c];
+        const uint4& x = held.keys[t][c];
         const uint4 lower = Groups > 1 ? q[Groups - 1][c] : make_uint4(0, 0, 0, 0);
         multiply_add<T>(scores[t], {q[0][c].x, lower.x, q[0][c].y, lower.y}, {x.x, x.y});
         multiply_add<T>(scores[t], {q[0][c].z, lower.z, q[0][c].w, lower.w}, {x.z, x.w});
@@ -112,7 +123,7 @@ struct WarpAttention {
       for (int j = 0; j < 8; j += 2) {
         std::uint32_t x[4];
 #pragma unroll
-        for (int i = 0; i < 4; ++i) x[i] = word(value_parts[i][half], j / 2);
+        for (int i = 0; i < 4; ++i) x[i] = word(held.values[i][half], j / 2);
         multiply_add<T>(out[half][j], weights, {low_halves(x[0], x[1]), low_halves(x[2], x[3])});
         multiply_add<T>(out[half][j + 1], weights, {high_halves(x[0], x[1]), high_halves(x[2], x[3])});
       }

@@ -20,8 +20,11 @@ __device__ inline int cluster_blocks() {
   asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(blocks));
   return static_cast<int>(blocks);
 }
-__device__ inline void sync_cluster() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+__device__ inline void arrive_at_cluster() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ inline void wait_for_cluster() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 /// What another block holds in shared memory where this one has `own`.
 __device__ inline float read_of_block(const float* own, int block) {
@@ -37,15 +40,34 @@ __device__ inline float read_of_block(const float* own, int block) {
       : "memory");
   return x;
 }
+/// Writes to shared memory of another block, which has begun, where this one has `own`.
+__device__ inline void write_of_block(float* own, int block, float x) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "st.shared::cluster.f32 [remote], %2;\n"
+      "}" ::"r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(own))),
+      "r"(block), "f"(x)
+      : "memory");
+}
 
 #else
 
 __device__ inline int cluster_rank() { return 0; }
 __device__ inline int cluster_blocks() { return 1; }
-__device__ inline void sync_cluster() { __syncthreads(); }
+__device__ inline void arrive_at_cluster() {}
+__device__ inline void wait_for_cluster() { __syncthreads(); }
 __device__ inline float read_of_block(const float* own, int) { return *own; }
+__device__ inline void write_of_block(float* own, int, float x) { *own = x; }
 
 #endif
+
+/// All threads of all blocks come here; what they wrote before can be seen behind it.
+__device__ inline void sync_cluster() {
+  arrive_at_cluster();
+  wait_for_cluster();
+}
 
 /// Sums of the blocks of a cluster, each of which holds `count` addends in shared memory: calls f(i, sum) for
 /// every i in some block. All threads of all blocks take part.
