@@ -109,10 +109,16 @@ struct PlaceOf {
   }
   template <typename P, int width>
   __device__ static Total of_pack(const Pack<P, width>& pack, long long place) {
-    Total total = of(read(pack.at[0]), place);
+    Wide<T> most = read(pack.at[0]);
+    int at = 0;
 #pragma unroll
-    for (int i = 1; i < width; ++i) total = combined(total, of(read(pack.at[i]), place + i));
-    return total;
+    for (int i = 1; i < width; ++i) {
+      const Wide<T> value = read(pack.at[i]);
+      if (!beats<largest>(value, most)) continue;
+      most = value;
+      at = i;
+    }
+    return of(most, place + at);
   }
   __device__ static Result result(Total total) { return total.place; }
 };
