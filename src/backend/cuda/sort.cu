@@ -15,7 +15,11 @@ namespace wick::cuda {
 namespace {
 
 constexpr int block_threads = 512;
-constexpr long long chunk = 2 * block_threads;  // elements that a block sorts in shared memory
+/// Entries that a block sorts in shared memory.
+template <typename Entry>
+constexpr unsigned int chunk_of = 32768 / sizeof(Entry);
+/// Steps between entries that lie further apart than a chunk, which a thread makes at once.
+constexpr int most_far_steps = 3;
 
 /// Key and position in one word: words differ, so that any sort of them is a stable one of the keys.
 using Packed = unsigned long long;
@@ -85,7 +89,7 @@ __global__ void __launch_bounds__(block_threads)
 }
 
 /// One step of Batcher's bitonic sort (1968): the elements that lie `apart` from each other, in runs of `run`
-/// that go up and down by turns.
+/// that go up and down by turns. All of these are powers of two.
 template <typename Entry>
 __device__ __forceinline__ void exchange(Entry& a, Entry& b, bool up) {
   const Entry x = a;
@@ -96,42 +100,55 @@ __device__ __forceinline__ void exchange(Entry& a, Entry& b, bool up) {
   }
 }
 
-/// The first element of pair number `i`.
-__device__ __forceinline__ long long first_of_pair(long long i, long long apart) {
-  return i / apart * 2 * apart + i % apart;
+/// Number `i` of the places whose bits from `low` on, so many, are 0.
+__device__ __forceinline__ unsigned int place_without(unsigned int i, unsigned int low, int bits) {
+  return (i & ~(low - 1)) << bits | (i & (low - 1));
 }
 
 /// All steps of the runs [first_run, last_run] that stay within a chunk. Lines are whole chunks, and the
 /// direction is that of the place within the line.
 template <typename Entry>
 __global__ void __launch_bounds__(block_threads)
-    sort_chunks(Entry* entries, long long padded, long long first_run, long long last_run) {
+    sort_chunks(Entry* entries, unsigned int padded, unsigned int first_run, unsigned int last_run) {
   begin_in_order();
-  __shared__ Entry part[chunk];
-  const long long size = padded < chunk ? padded : chunk;
-  const long long start = static_cast<long long>(blockIdx.x) * size;
-  for (long long k = threadIdx.x; k < size; k += block_threads) part[k] = entries[start + k];
+  __shared__ Entry part[chunk_of<Entry>];
+  const unsigned int size = min(padded, chunk_of<Entry>);
+  const unsigned int start = blockIdx.x * size;
+  for (unsigned int k = threadIdx.x; k < size; k += block_threads) part[k] = entries[start + k];
   __syncthreads();
-  for (long long run = first_run; run <= last_run; run *= 2) {
-    for (long long apart = min(run, size) / 2; apart > 0; apart /= 2) {
-      for (long long i = threadIdx.x; i < size / 2; i += block_threads) {
-        const long long a = first_of_pair(i, apart);
-        exchange(part[a], part[a + apart], ((start + a) % padded & run) == 0);
+  for (unsigned int run = first_run; run <= last_run; run *= 2) {
+    for (unsigned int apart = min(run, size) / 2; apart > 0; apart /= 2) {
+      for (unsigned int i = threadIdx.x; i < size / 2; i += block_threads) {
+        const unsigned int a = place_without(i, apart, 1);
+        exchange(part[a], part[a + apart], ((start + a) & (padded - 1) & run) == 0);
       }
       __syncthreads();
     }
   }
-  for (long long k = threadIdx.x; k < size; k += block_threads) entries[start + k] = part[k];
+  for (unsigned int k = threadIdx.x; k < size; k += block_threads) entries[start + k] = part[k];
 }
 
-template <typename Entry>
+/// So many steps, of which the last one is of entries that lie `apart`.
+template <int steps, typename Entry>
 __global__ void __launch_bounds__(block_threads)
-    exchange_far(Entry* entries, long long pairs, long long padded, long long run, long long apart) {
+    exchange_far(Entry* entries, unsigned int groups, unsigned int padded, unsigned int run,
+                 unsigned int apart) {
+  constexpr int count = 1 << steps;
   begin_in_order();
-  for (auto i = blockIdx.x * static_cast<long long>(block_threads) + threadIdx.x; i < pairs;
-       i += static_cast<long long>(gridDim.x) * block_threads) {
-    const long long a = first_of_pair(i, apart);
-    exchange(entries[a], entries[a + apart], (a % padded & run) == 0);
+  for (unsigned int i = blockIdx.x * block_threads + threadIdx.x; i < groups;
+       i += gridDim.x * block_threads) {
+    const unsigned int first = place_without(i, apart, steps);
+    const bool up = (first & (padded - 1) & run) == 0;
+    Entry held[count];
+#pragma unroll
+    for (int k = 0; k < count; ++k) held[k] = entries[first + k * apart];
+#pragma unroll
+    for (int step = count / 2; step > 0; step /= 2)
+#pragma unroll
+      for (int k = 0; k < count; ++k)
+        if ((k & step) == 0) exchange(held[k], held[k + step], up);
+#pragma unroll
+    for (int k = 0; k < count; ++k) entries[first + k * apart] = held[k];
   }
 }
 
@@ -173,7 +190,7 @@ class ArgsortKernel final : public Kernel {
       const long long all = lines_.count() * padded_;
       launch_kernel(make_entries<T>, {blocks_for(all, block_threads), block_threads}, stream, "argsort",
                     lines_, static_cast<const T*>(inputs[0]), descending_, padded_, entries);
-      sort(entries, all, stream);
+      sort(entries, static_cast<unsigned int>(all), stream);
       launch_kernel(write_places<EntryOf<T>>,
                     {blocks_for(lines_.count() * lines_.length, block_threads), block_threads}, stream,
                     "argsort", lines_, entries, padded_, static_cast<long long*>(output));
@@ -182,16 +199,25 @@ class ArgsortKernel final : public Kernel {
 
  private:
   template <typename Entry>
-  void sort(Entry* entries, long long all, cudaStream_t stream) const {
-    const long long size = std::min(padded_, chunk);
-    const auto chunks = static_cast<unsigned>(all / size);
-    launch_kernel(sort_chunks<Entry>, {chunks, block_threads}, stream, "argsort", entries, padded_, 2, size);
-    for (long long run = 2 * size; run <= padded_; run *= 2) {
-      for (long long apart = run / 2; apart >= chunk; apart /= 2)
-        launch_kernel(exchange_far<Entry>, {blocks_for(all / 2, block_threads), block_threads}, stream,
-                      "argsort", entries, all / 2, padded_, run, apart);
-      launch_kernel(sort_chunks<Entry>, {chunks, block_threads}, stream, "argsort", entries, padded_, run,
-                    run);
+  void sort(Entry* entries, unsigned int all, cudaStream_t stream) const {
+    constexpr unsigned int chunk = chunk_of<Entry>;
+    const auto padded = static_cast<unsigned int>(padded_);
+    const unsigned int size = std::min(padded, chunk);
+    const Grid chunks{all / size, block_threads};
+    launch_kernel(sort_chunks<Entry>, chunks, stream, "argsort", entries, padded, 2, size);
+    for (unsigned int run = 2 * size; run <= padded; run *= 2) {
+      int left = std::countr_zero(run / chunk);  // steps of entries that lie further apart than a chunk
+      while (left > 0) {
+        const int steps = std::min(left, most_far_steps);
+        left -= steps;
+        const auto kernel = steps == 1   ? exchange_far<1, Entry>
+                            : steps == 2 ? exchange_far<2, Entry>
+                                         : exchange_far<most_far_steps, Entry>;
+        const unsigned int groups = all >> steps;
+        launch_kernel(kernel, {blocks_for(groups, block_threads), block_threads}, stream, "argsort", entries,
+                      groups, padded, run, chunk << left);
+      }
+      launch_kernel(sort_chunks<Entry>, chunks, stream, "argsort", entries, padded, run, run);
     }
   }
 
@@ -201,7 +227,7 @@ class ArgsortKernel final : public Kernel {
   long long padded_;
 };
 
-/// Positions have 32 bits in packed entries; a chunk has one block.
+/// Positions have 32 bits, and lines are filled up to twice their length.
 bool supports(const KernelRequest& request) {
   return request.output.shape().elements() < Limits<int>::high / 2;
 }
