@@ -142,9 +142,10 @@ const bool registered = register_op_cases(
     {case_of("projections", projections,
              {shapes_of(projections, {2, 5}, {3, 1, 2}), shapes_of(projections, {1, 1, 64}, {48, 16, 16}),
               shapes_of(projections, {33, 1, 72}, {40, 8, 9})}),
-     deep(case_of(
-         "projections", projections,
-         {shapes_of(projections, {3, 264}, {70, 1, 65}), shapes_of(projections, {1, 2312}, {3, 1, 2})})),
+     deep(
+         case_of("projections", projections,
+                 {shapes_of(projections, {3, 264}, {70, 1, 65}), shapes_of(projections, {1, 2312}, {3, 1, 2}),
+                  shapes_of(projections, {19, 288}, {90, 13, 30})})),
      case_of("gate_and_up", gate_and_up,
              {shapes_of(gate_and_up, {3, 5}, {2, 2}), shapes_of(gate_and_up, {2, 9, 40}, {67, 67}),
               shapes_of(gate_and_up, {65, 8}, {3, 3})}),
@@ -158,8 +159,10 @@ const bool registered = register_op_cases(
          "down", down,
          {shapes_of(down, {1, 7}, {3}), shapes_of(down, {64, 1, 40}, {5}), shapes_of(down, {40, 24}, {130})}),
      deep(case_of("down", down,
-                  {shapes_of(down, {1, 1, 2056}, {12}), shapes_of(down, {8, 1032}, {70}),
+                  {shapes_of(down, {1, 1, 2056}, {12}), shapes_of(down, {12, 1, 896}, {37}),
+                   shapes_of(down, {7, 864}, {5}), shapes_of(down, {8, 1032}, {70}),
                    shapes_of(down, {64, 1, 136}, {5})})),
+     deep(case_of("head", head, {shapes_of(head, {17, 32}, {17003})})),
      case_of("head", head, {shapes_of(head, {1, 40}, {4099}), shapes_of(head, {17, 40}, {257})})});
 
 /// Next to f32 x, weights may be kept in 16 bits; enough of them for several threads.

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "backend/cuda/gpu.h"
+#include "backend/cuda/hopper/thin_linear.h"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/thin_linear.h"
@@ -53,6 +54,8 @@ class ThinLinearKernel final : public Kernel {
     const cudaStream_t stream = current_launch().stream;
     if (!aligned)
       launch_thin_linear_plain(dtype_, p, stream);
+    else if (hopper::streams_thin_linear(dtype_, p))
+      hopper::launch_streamed_thin_linear(p, stream);
     else if (p.rows == 1)
       launch_thin_linear_of_one(dtype_, p, stream);
     else
