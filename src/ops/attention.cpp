@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "graph/record.h"
+#include "ops/attention_gradient.h"
 #include "ops/attributes.h"
 #include "ops/helpers.h"
 #include "ops/widen.h"
@@ -142,6 +143,13 @@ Tensor score_gradient(const Operands<Tensor>& in, const Tensor& weights, const T
   return weights * (matmul(rows, transpose(widen(in.v))) - sum(rows * in.rows(out), {-1}, true));
 }
 
+/// [batch, heads, length, d] as a flat tensor with the heads side by side, and back.
+Tensor side_by_side(const Tensor& x) { return reshape(permute(x, {0, 2, 1, 3}), {x.elements()}); }
+Tensor part_of(const Tensor& packed, std::int64_t start, const Shape& shape) {
+  const Tensor part = slice(packed, 0, start, start + shape.elements());
+  return permute(reshape(part, {shape[0], shape[2], shape[1], shape[3]}), {0, 2, 1, 3});
+}
+
 Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
   const auto options = attrs.as<AttentionAttrs>();
   const Operands<Tensor> in(inputs, options, 5);
@@ -149,12 +157,9 @@ Tensor decompose_gradient(Inputs inputs, const Attrs& attrs) {
     return zeros({in.q.elements() + 2 * in.k.elements()}, in.q.dtype());
   const Tensor weights = weights_of(in, options);
   const Tensor scores = score_gradient(in, weights, inputs[3], inputs[4]) * options.scale;
-  const auto side_by_side = [](const Tensor& x, const Shape& shape) {
-    return reshape(permute(reshape(x, shape), {0, 2, 1, 3}), {x.elements()});
-  };
-  const Tensor packed = concat({side_by_side(matmul(scores, widen(in.k)), in.q.shape()),
-                                side_by_side(matmul(transpose(scores), in.rows(in.q)), in.k.shape()),
-                                side_by_side(matmul(transpose(weights), in.rows(inputs[4])), in.k.shape())},
+  const Tensor packed = concat({side_by_side(reshape(matmul(scores, widen(in.k)), in.q.shape())),
+                                side_by_side(matmul(transpose(scores), in.rows(in.q))),
+                                side_by_side(matmul(transpose(weights), in.rows(inputs[4])))},
                                0);
   return cast_to(packed, in.q.dtype());
 }
@@ -189,6 +194,32 @@ const Op gradient_op{.name = "attention_gradient",
                      .describe = describe,
                      .flops = flops<5>};
 
+Tensor decompose_rope_gradient(Inputs inputs, const Attrs& attrs) {
+  const std::size_t tables = inputs.size() - 2;
+  const std::vector<Tensor> of_attention(inputs.begin(),
+                                         inputs.begin() + static_cast<std::ptrdiff_t>(tables));
+  const Tensor packed = record(gradient_op, of_attention, attrs, {});
+  const std::int64_t q = inputs[0].elements();
+  const std::int64_t k = inputs[1].elements();
+  const auto before = [&](std::int64_t start, const Tensor& rotated) {
+    return side_by_side(
+        rope(part_of(packed, start, rotated.shape()), inputs[tables], neg(inputs[tables + 1])));
+  };
+  return concat({before(0, inputs[0]), before(q, inputs[1]), slice(packed, 0, q + k, q + 2 * k)}, 0);
+}
+
+/// A rotated pair of elements takes six operations.
+double rope_gradient_flops(InputSpecs inputs, const Spec& output, const Attrs& attrs) {
+  const auto rotated = static_cast<double>(inputs[0].shape.elements() + inputs[1].shape.elements());
+  return flops<5>(inputs, output, attrs) + 3 * rotated;
+}
+
+const Op rope_gradient_op{.name = "attention_rope_gradient",
+                          .infer = infer_gradient,
+                          .decompose = decompose_rope_gradient,
+                          .describe = describe,
+                          .flops = rope_gradient_flops};
+
 Tensor mask_gradient(const Operands<Tensor>& in, const AttentionAttrs& options, const VjpArgs& args) {
   const Tensor& mask = *in.mask;
   if (in.k.dim(2) == 0 || in.q.elements() == 0) return zeros(mask.shape(), mask.dtype());
@@ -210,9 +241,7 @@ std::vector<Tensor> vjp(const VjpArgs& args) {
   std::int64_t start = 0;
   for (std::size_t i = 0; i < 3; ++i) {
     const Shape& shape = args.inputs[i].shape();
-    const Tensor part = slice(packed, 0, start, start + shape.elements());
-    if (args.needed[i])
-      gradients[i] = permute(reshape(part, {shape[0], shape[2], shape[1], shape[3]}), {0, 2, 1, 3});
+    if (args.needed[i]) gradients[i] = part_of(packed, start, shape);
     start += shape.elements();
   }
   return gradients;
@@ -226,6 +255,8 @@ const Op attention_op{.name = "attention",
                       .flops = flops<2>};
 
 }  // namespace
+
+const Op& attention_rope_gradient_op() { return rope_gradient_op; }
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                  const Tensor& mask, const Tensor& offset, SourceLocation where) {

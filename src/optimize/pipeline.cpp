@@ -23,6 +23,7 @@
 #include "optimize/fuse_reductions.h"
 #include "optimize/fuse_residual_gradients.h"
 #include "optimize/fuse_residual_norms.h"
+#include "optimize/fuse_rotations.h"
 #include "optimize/fuse_thin_linear.h"
 #include "optimize/join_adapters.h"
 #include "optimize/join_siblings.h"
@@ -53,6 +54,7 @@ constexpr std::array passes{
     Pass{"fold-constants", &fold_constants},
     Pass{"simplify", &simplify},
     Pass{"common-subexpressions", &eliminate_common_subexpressions},
+    Pass{.name = "fuse-rotations", .run = &fuse_rotations, .joins = true},
     Pass{"dead-nodes", &eliminate_dead_nodes},
     Pass{"sink-transposes", &sink_transposes},
     Pass{"dead-nodes", &eliminate_dead_nodes},

@@ -105,6 +105,31 @@ TEST(AttentionGradient, ReadsViewsInPlace) {
     }
 }
 
+// Rotated queries and keys: on a GPU one step gives the gradients as they were before the rotation.
+TEST(AttentionGradient, OfRotatedHeads) {
+  const auto rotated = [](const Tensor& x) {
+    const Tensor angles = make_tensor(draw({1, x.dim(2), x.dim(3) / 2}, 7, DType::f32), DType::f32) * 3;
+    return rope(x, cos(angles), sin(angles));
+  };
+  const auto of = [&](const Qkv& x, const Tensor& weight) {
+    const Tensor out = attention(rotated(x[0]), rotated(x[1]), x[2], {.causal = true});
+    return grad(sum(out * cast(weight, out.dtype())), x);
+  };
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16})
+    for (const Sizes& s : {Sizes{{2, 4, 7, 16}, {2, 2, 7, 16}}, Sizes{{1, 7, 200, 64}, {1, 1, 200, 64}},
+                           Sizes{{2, 3, 130, 128}, {2, 1, 130, 128}}, Sizes{{1, 2, 70, 72}, {1, 2, 70, 72}},
+                           Sizes{{3, 2, 33, 6}, {3, 1, 33, 6}}}) {
+      const Qkv x = draw_inputs(s, dtype);
+      const Tensor weight = make_tensor(draw(s.q, 4, dtype), dtype);
+      const std::vector<Tensor> expected =
+          of({cast(x[0], DType::f64), cast(x[1], DType::f64), cast(x[2], DType::f64)}, weight);
+      const std::vector<Tensor> found = of(x, weight);
+      for (std::size_t i = 0; i < 3; ++i)
+        expect_close(found[i], read_tensor(expected[i]), gradient_tolerance(dtype),
+                     fmt::format("{} {}, input {}", name_of(dtype), s.q.str(), i));
+    }
+}
+
 TEST(AttentionGradient, IsSharedAmongThreadsAndRepeatsItsBits) {
   const int threads = omp_get_max_threads();
   omp_set_num_threads(3);

@@ -113,7 +113,15 @@ class AttentionKernel final : public Kernel {
   bool decodes_;
 };
 
-/// Inputs are q, k, v, output, its gradient, [mask,] [offset]; the output holds the gradients of q, k and v.
+RotationTable table_of(const Layout& layout) {
+  const auto step = [&](int i) {
+    return layout.shape[i] > 1 ? layout.strides[static_cast<std::size_t>(i)] : 0;
+  };
+  return {nullptr, step(0), step(1), step(2)};
+}
+
+/// Inputs are q, k, v, output, its gradient, [mask,] [offset,] [cos, sin]; the output holds the gradients of
+/// q, k and v.
 class AttentionGradientKernel final : public Kernel {
  public:
   explicit AttentionGradientKernel(const KernelRequest& request)
@@ -125,6 +133,11 @@ class AttentionGradientKernel final : public Kernel {
     const AttentionProblem& p = problem_.forward;
     problem_.q_gradient_steps = side_by_side(p.heads, p.m, p.d);
     problem_.k_gradient_steps = side_by_side(p.kv_heads, p.n, p.d);
+    if (request.op.name == "attention_rope_gradient") {
+      tables_ = request.inputs.size() - 2;
+      problem_.cos = table_of(request.inputs[tables_].layout);
+      problem_.sin = table_of(request.inputs[tables_ + 1].layout);
+    }
     packed_ = is_packed(problem_.forward) && problem_.forward.d <= most_flash_gradient_d &&
               has_packed_rows(problem_.out_steps) && has_packed_rows(problem_.grad_steps);
   }
@@ -141,6 +154,10 @@ class AttentionGradientKernel final : public Kernel {
     options_.bind(p, inputs);
     g.out = inputs[3];
     g.grad = inputs[4];
+    if (tables_ != 0) {
+      g.cos.data = static_cast<const float*>(inputs[tables_]);
+      g.sin.data = static_cast<const float*>(inputs[tables_ + 1]);
+    }
     const std::int64_t element = static_cast<std::int64_t>(size_of(p.dtype));
     const std::int64_t keys = p.batch * p.kv_heads * p.n * p.d;
     g.q_gradient = output;
@@ -169,11 +186,19 @@ class AttentionGradientKernel final : public Kernel {
 
   AttentionGradientProblem problem_{};
   Options options_;
+  std::size_t tables_ = 0;  ///< where cos is among the inputs; 0: there is none
   std::size_t bytes_;
   bool packed_ = false;
 };
 
 bool supports(const KernelRequest& request) { return request.inputs[0].shape()[3] <= most_attention_d; }
+bool supports_rotated(const KernelRequest& request) {
+  return supports(request) && request.output.dtype != DType::f64;
+}
+
+std::unique_ptr<Kernel> prepare_gradient(const KernelRequest& request) {
+  return std::make_unique<AttentionGradientKernel>(request);
+}
 
 constexpr KernelEntry entries[] = {
     {.op = "attention",
@@ -184,11 +209,13 @@ constexpr KernelEntry entries[] = {
      .supports = supports,
      .any_row_order = true},
     {.op = "attention_gradient",
-     .prepare = [](const KernelRequest& request) -> std::unique_ptr<Kernel> {
-       return std::make_unique<AttentionGradientKernel>(request);
-     },
+     .prepare = prepare_gradient,
      .layouts = InputLayouts::strided,
      .supports = supports},
+    {.op = "attention_rope_gradient",
+     .prepare = prepare_gradient,
+     .layouts = InputLayouts::strided,
+     .supports = supports_rotated},
 };
 
 }  // namespace

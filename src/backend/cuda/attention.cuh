@@ -109,6 +109,16 @@ __device__ inline std::int64_t row_at(const AttentionSteps& steps, std::int64_t 
   return batch * steps.batch + head * steps.head + position * steps.position;
 }
 
+/// A pair of elements of a row, `half of d` apart, as it was before it was rotated.
+__device__ inline void rotate_back(const AttentionGradientProblem& g, std::int64_t batch,
+                                   std::int64_t position, int pair, float& x1, float& x2) {
+  const float c = g.cos.data[batch * g.cos.batch + position * g.cos.position + pair * g.cos.d];
+  const float s = g.sin.data[batch * g.sin.batch + position * g.sin.position + pair * g.sin.d];
+  const float y = x1 * c + x2 * s;
+  x2 = x2 * c - x1 * s;
+  x1 = y;
+}
+
 /// What the gradients of k and v need of each query, [batch, heads, m] each: the largest score (0 where
 /// nothing is visible), 1 over the sum of the weights relative to it (0 there), and output . its gradient.
 template <typename W>

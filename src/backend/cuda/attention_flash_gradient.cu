@@ -7,6 +7,7 @@
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/hopper/attention_gradient.h"
 #include "backend/cuda/launch_kernel.h"
+#include "backend/cuda/rows.cuh"
 
 // The gradient of attention of 16-bit floats by tensor cores. The softmax is computed again, tile by tile, in
 // place of being kept (Dao et al. 2022, https://arxiv.org/abs/2205.14135); the gradient of q is summed by
@@ -293,14 +294,43 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
+/// A thread sums four elements of a row of k's or v's gradient, and the four that they are rotated with.
 template <typename T>
-__global__ void sum_parts(const float* partial, T* out, std::int64_t count, std::int64_t parts) {
+__global__ void sum_parts(const AttentionGradientProblem g, const unsigned packs, const unsigned parts) {
   begin_in_order();
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= count) return;
-  float sum = 0;
-  for (std::int64_t part = 0; part < parts; ++part) sum += partial[part * count + i];
-  out[i] = written<T>(sum);
+  constexpr int width = 4;
+  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= packs) return;
+  const AttentionProblem& p = g.forward;
+  const auto half = static_cast<unsigned>(p.d / 2);
+  const auto heads = static_cast<unsigned>(p.kv_heads);
+  const auto length = static_cast<unsigned>(p.n);
+  const unsigned row = i / (half / width);
+  const unsigned column = i % (half / width) * width;
+  const std::int64_t at = std::int64_t{row} * 2 * half + column;
+  float sums[2][width] = {};
+  for (unsigned part = 0; part < parts; ++part)
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const std::int64_t of_part = std::int64_t{part} * packs * 2 * width + at + h * half;
+      const auto pack = load_pack<width>(g.partial + of_part);
+#pragma unroll
+      for (int j = 0; j < width; ++j) sums[h][j] += pack.at[j];
+    }
+  const unsigned position = row / heads;
+  if (g.cos.data && position < static_cast<unsigned>(p.batch) * length) {
+#pragma unroll
+    for (int j = 0; j < width; ++j)
+      rotate_back(g, position / length, position % length, static_cast<int>(column) + j, sums[0][j],
+                  sums[1][j]);
+  }
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    Pack<T, width> pack;
+#pragma unroll
+    for (int j = 0; j < width; ++j) pack.at[j] = written<T>(sums[h][j]);
+    store_pack(static_cast<T*>(g.k_gradient) + at + h * half, pack);  // v's lies behind
+  }
 }
 
 template <typename... Arguments>
@@ -314,10 +344,9 @@ template <typename T>
 void sum_key_gradient_parts(const AttentionGradientProblem& g, std::int64_t parts, cudaStream_t stream) {
   const AttentionProblem& p = g.forward;
   if (parts == 1) return;
-  const std::int64_t count = 2 * p.batch * p.kv_heads * p.n * p.d;
-  launch_kernel(sum_parts<T>, {static_cast<unsigned>((count + 255) / 256), 256}, stream,
-                "the gradient of attention", g.partial, static_cast<T*>(g.k_gradient), count,
-                parts);  // v's lies behind
+  const auto packs = static_cast<unsigned>(2 * p.batch * p.kv_heads * p.n * p.d / 8);
+  launch_kernel(sum_parts<T>, {(packs + 255) / 256, 256}, stream, "the gradient of attention", g, packs,
+                static_cast<unsigned>(parts));
 }
 
 std::int64_t blocks_of(std::int64_t rows) { return (rows + block_rows - 1) / block_rows; }
@@ -353,10 +382,13 @@ std::int64_t flash_gradient_parts(const AttentionProblem& p) {
 void launch_flash_attention_gradient(const AttentionGradientProblem& problem, cudaStream_t stream) {
   if (launch_hopper_attention_gradient(problem, flash_gradient_parts(problem.forward), stream))
     return sum_key_gradient_parts<Bf16>(problem, flash_gradient_parts(problem.forward), stream);
-  if (problem.forward.d <= 64)
-    launch_width<64, 64>(problem, stream);
+  AttentionGradientProblem g = problem;
+  g.cos = {};
+  if (g.forward.d <= 64)
+    launch_width<64, 64>(g, stream);
   else
-    launch_width<128, 32>(problem, stream);
+    launch_width<128, 32>(g, stream);
+  launch_rotation_back(problem, stream);
 }
 
 }  // namespace wick::cuda

@@ -280,6 +280,7 @@ void launch_plain_attention_gradient(const AttentionGradientProblem& g, cudaStre
     launch(plain_query_gradient<T>, p.batch * p.heads * tiles_of(p.m), shared, g, stream);
     launch(plain_key_gradient<T>, p.batch * p.kv_heads * tiles_of(p.n), shared, g, stream);
   });
+  launch_rotation_back(g, stream);
 }
 
 }  // namespace wick::cuda

@@ -36,6 +36,14 @@ struct AttentionProblem {
   void* out;
 };
 
+/// A table of a rotation, [batch, position, half of d]: distances in elements, 0 along what is broadcast.
+struct RotationTable {
+  const float* data;
+  std::int64_t batch;
+  std::int64_t position;
+  std::int64_t d;
+};
+
 /// The same backward. The gradients' rows of d lie without gaps.
 struct AttentionGradientProblem {
   AttentionProblem forward;
@@ -46,6 +54,8 @@ struct AttentionGradientProblem {
   void* q_gradient;
   void* k_gradient;
   void* v_gradient;
+  /// Of q and k, by which their gradients go back to what they were before; null: none.
+  RotationTable cos, sin;
   /// Three numbers a query, f64 for f64 and else f32, see attention.cuh.
   void* statistics;
   /// Sums of the gradients of k and v by parts of the heads that share a key head, if there is more than one
@@ -55,7 +65,7 @@ struct AttentionGradientProblem {
 
 inline constexpr std::int64_t most_attention_d = 256;
 
-/// Any float dtype and layout.
+/// Any float dtype and layout; f64 without a rotation.
 void launch_plain_attention(const AttentionProblem& problem, cudaStream_t stream);
 void launch_plain_attention_gradient(const AttentionGradientProblem& problem, cudaStream_t stream);
 
@@ -65,6 +75,9 @@ void launch_flash_attention(const AttentionProblem& problem, cudaStream_t stream
 inline constexpr std::int64_t most_flash_gradient_d = 128;
 std::int64_t flash_gradient_parts(const AttentionProblem& problem);
 void launch_flash_attention_gradient(const AttentionGradientProblem& problem, cudaStream_t stream);
+
+/// Rotates the gradients of q and k back where they lie, if they are to be.
+void launch_rotation_back(const AttentionGradientProblem& problem, cudaStream_t stream);
 
 /// The same for few queries and d up to 128: the queries of all heads that share a key head, at most 16, are
 /// worked on together, and blocks split the keys.

@@ -46,6 +46,20 @@ __device__ inline void multiply_output(float (&product)[2], const AttentionGradi
   product[1] = row_sum(product[1]);
 }
 
+/// One of this thread's two rows of gradients goes back to before the rotation.
+template <int Width>
+__device__ inline void rotate_row_back(const AttentionGradientProblem& g, float (&sums)[Width / 2], int h,
+                                       std::int64_t batch, std::int64_t position, int pair) {
+  if (!g.cos.data) return;
+  constexpr int half = Width / 16;
+#pragma unroll
+  for (int t = 0; t < half; ++t)
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      rotate_back(g, batch, position, t * 8 + pair + i, sums[t * 4 + 2 * h + i],
+                  sums[(half + t) * 4 + 2 * h + i]);
+}
+
 /// A block computes the gradient of 64 queries of one head, and leaves the statistics of their softmax. Its
 /// groups take turns at the keys.
 template <int Width, int Groups, int Stages, int Blocks>
@@ -126,6 +140,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
     if (tile.query + 8 * h >= p.m) continue;
     const std::int64_t row = tile.row(p, h);
     const float factor = sum == 0 ? 0.0f : static_cast<float>(p.scale) / sum;
+    rotate_row_back<Width>(g, sums, h, tile.at.batch, tile.query + 8 * h, pair);
     store_row<Width>(static_cast<Bf16*>(g.q_gradient) + tile.row_in(g.q_gradient_steps, h), sums, h, factor,
                      pair);
     if (pair == 0) RowStatistics<float>(g).set(row, softmax.largest[h], sum, product[h]);
@@ -340,6 +355,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
     const std::int64_t row = row_at(g.k_gradient_steps, at.batch, at.head, key + 8 * h);
     const auto scale = static_cast<float>(p.scale);
     if (parts == 1) {
+      rotate_row_back<Width>(g, k_sums, h, at.batch, key + 8 * h, pair);
       store_row<Width>(static_cast<Bf16*>(g.k_gradient) + row, k_sums, h, scale, pair);
       store_row<Width>(static_cast<Bf16*>(g.v_gradient) + row, v_sums, h, 1.0f, pair);
     } else {
