@@ -380,8 +380,9 @@ std::int64_t flash_gradient_parts(const AttentionProblem& p) {
 }
 
 void launch_flash_attention_gradient(const AttentionGradientProblem& problem, cudaStream_t stream) {
-  if (launch_hopper_attention_gradient(problem, flash_gradient_parts(problem.forward), stream))
-    return sum_key_gradient_parts<Bf16>(problem, flash_gradient_parts(problem.forward), stream);
+  const std::int64_t parts =
+      launch_hopper_attention_gradient(problem, flash_gradient_parts(problem.forward), stream);
+  if (parts > 0) return sum_key_gradient_parts<Bf16>(problem, parts, stream);
   AttentionGradientProblem g = problem;
   g.cos = {};
   if (g.forward.d <= 64)

@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "backend/cuda/device/launch_order.cuh"
+#include "backend/cuda/hopper/attention_cluster.cuh"
 #include "backend/cuda/hopper/attention_gradient.h"
 #include "backend/cuda/hopper/attention_tiles.cuh"
 #include "backend/cuda/launch_kernel.h"
@@ -11,7 +14,7 @@ namespace {
 using namespace hopper;
 
 struct Maps {
-  CUtensorMap q, k, v, grad;
+  CUtensorMap q, k, v, out, grad;
 };
 
 template <int Width, int Groups, int Stages>
@@ -19,31 +22,39 @@ struct QueryMemory {
   HeadRows<Width> q;
   HeadRows<Width> grad;
   KeyTiles<Width, Stages> tiles[Groups];
+  float product[tile_rows];
   Barrier own;
   Barrier handed_over;
 };
 
-/// The sums of output . its gradient of this thread's two rows.
+/// Sums of output . its gradient of 64 rows, by two threads of a group each.
 template <int Width>
-__device__ inline void multiply_output(float (&product)[2], const AttentionGradientProblem& g,
-                                       const QueryTile& tile) {
-  const AttentionProblem& p = g.forward;
-  LeftTile out[Width / 16];
-  LeftTile grad[Width / 16];
-  load_left(grad, row_of<Bf16>(g.grad, g.grad_steps, tile.at.batch, tile.at.head, 0), g.grad_steps.position,
-            tile.query, p.m, p.d);
-  load_left(out, row_of<Bf16>(g.out, g.out_steps, tile.at.batch, tile.at.head, 0), g.out_steps.position,
-            tile.query, p.m, p.d);
+__device__ inline void multiply_rows(float (&sums)[tile_rows], const HeadRows<Width>& out,
+                                     const HeadRows<Width>& grad, const Group& group) {
+  constexpr int line_bytes = 128;
+  constexpr int pieces = 4;  // of half a line, in which rows that are read together are in different banks
+  const int row = group.thread / 2;
+  const int half = group.thread % 2 * pieces;
+  float sum = 0;
 #pragma unroll
-  for (int c = 0; c < Width / 16; ++c)
+  for (int block = 0; block < Width / 64; ++block)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float2 a = unpack<Bf16>(grad[c].x[i]);
-      const float2 b = unpack<Bf16>(out[c].x[i]);
-      product[i % 2] += a.x * b.x + a.y * b.y;
+    for (int i = 0; i < pieces; ++i) {
+      const int at = block * block_bytes + row * line_bytes + (half + (i + row) % pieces) * 16;
+      const auto a = *reinterpret_cast<const uint4*>(out.data + at);
+      const auto b = *reinterpret_cast<const uint4*>(grad.data + at);
+      const auto add = [&](std::uint32_t x, std::uint32_t y) {
+        const float2 of_out = unpack<Bf16>(x);
+        const float2 of_grad = unpack<Bf16>(y);
+        sum += of_out.x * of_grad.x + of_out.y * of_grad.y;
+      };
+      add(a.x, b.x);
+      add(a.y, b.y);
+      add(a.z, b.z);
+      add(a.w, b.w);
     }
-  product[0] = row_sum(product[0]);
-  product[1] = row_sum(product[1]);
+  sum += __shfl_xor_sync(~0u, sum, 1);
+  if (group.thread % 2 == 0) sums[row] = sum;
 }
 
 /// One of this thread's two rows of gradients goes back to before the rotation.
@@ -74,6 +85,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
   const int pair = group.thread % 4 * 2;
   const QueryTile tile(p, blockIdx.x, group);
   const ScoreScale scale(p.scale);
+  HeadRows<Width>& out = memory.tiles[0].keys[Stages - 1];  // a stage that is filled later
 
   if (threadIdx.x == 0) {
     memory.own.init(1);
@@ -81,15 +93,17 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
     for (KeyTiles<Width, Stages>& of_group : memory.tiles)
       for (Barrier& full : of_group.full) full.init(1);
     fence_for_async();
-    memory.own.arrive_expecting(2 * HeadRows<Width>::bytes);
+    memory.own.arrive_expecting(3 * HeadRows<Width>::bytes);
     memory.q.load(maps.q, tile.first_query, tile.at.head, tile.at.batch, memory.own);
     memory.grad.load(maps.grad, tile.first_query, tile.at.head, tile.at.batch, memory.own);
+    out.load(maps.out, tile.first_query, tile.at.head, tile.at.batch, memory.own);
     begin_tiles<Groups>(memory.tiles, maps.k, maps.v, tile);
   }
-  float product[2] = {0, 0};
-  multiply_output<Width>(product, g, tile);
   __syncthreads();
   memory.own.wait(0);
+  if (group.index == 0) multiply_rows(memory.product, out, memory.grad, group);
+  __syncthreads();
+  const float product[2] = {memory.product[group.row()], memory.product[group.row() + 8]};
 
   constexpr int step = Groups * tile_rows;
   float sums[Width / 2] = {};
@@ -194,12 +208,18 @@ __device__ void add_groups(float (&k_sums)[Sums], float (&v_sums)[Sums], const G
   }
 }
 
+/// Parts of the heads that read a key head, in blocks of their own.
+struct Parts {
+  unsigned count;
+  bool in_cluster;  ///< which adds them up
+};
+
 /// A block sums the gradients of 64 keys and values over the queries of all heads that read them, or one of
 /// several parts of these heads; its groups take turns at the queries. Scores are computed transposed, so
 /// that they are left operands of what follows.
 template <int Width, int Groups, int Stages, int Blocks>
 __global__ void __launch_bounds__(Groups* group_threads, Blocks)
-    key_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g, const unsigned parts) {
+    key_gradient(const __grid_constant__ Maps maps, const AttentionGradientProblem g, const Parts of_heads) {
   begin_in_order();
   extern __shared__ unsigned char raw[];
   auto& memory = aligned_memory<KeyMemory<Width, Groups, Stages>>(raw);
@@ -207,6 +227,7 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
   QueryTiles<Width, Stages>& tiles = memory.tiles[group.index];
   const AttentionProblem& p = g.forward;
   const int pair = group.thread % 4 * 2;
+  const unsigned parts = of_heads.count;
   const std::int64_t blocks = (p.n + tile_rows - 1) / tile_rows;
   const HeadTile at(blockIdx.x / parts, p.batch, p.kv_heads, blocks);
   const unsigned part = blockIdx.x % parts;
@@ -348,6 +369,19 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
     if (group.index > 0) return;
   }
 
+  if constexpr (Groups == 1) {
+    if (of_heads.in_cluster) {
+      auto& sums = reinterpret_cast<KeySums<Width>&>(memory);  // whose tiles nobody reads any more
+      static_assert(sizeof(sums) <= sizeof(memory));
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        store_row<Width>(sums.k[group.row() + 8 * h], k_sums, h, static_cast<float>(p.scale), pair);
+        store_row<Width>(sums.v[group.row() + 8 * h], v_sums, h, 1.0f, pair);
+      }
+      return write_cluster_sums(g, sums, at.batch, at.head, block_first);
+    }
+  }
+
   const std::int64_t count = p.batch * p.kv_heads * p.n * Width;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
@@ -366,11 +400,12 @@ __global__ void __launch_bounds__(Groups* group_threads, Blocks)
 }
 
 template <int Width, int Groups, int Stages, int Blocks>
-void launch(const AttentionGradientProblem& g, std::int64_t parts, cudaStream_t stream) {
+void launch(const AttentionGradientProblem& g, const Parts& parts, cudaStream_t stream) {
   const AttentionProblem& p = g.forward;
   const Maps maps{map_of(p.q, p.q_steps, p.batch, p.heads, p.m, p.d),
                   map_of(p.k, p.k_steps, p.batch, p.kv_heads, p.n, p.d),
                   map_of(p.v, p.v_steps, p.batch, p.kv_heads, p.n, p.d),
+                  map_of(g.out, g.out_steps, p.batch, p.heads, p.m, p.d),
                   map_of(g.grad, g.grad_steps, p.batch, p.heads, p.m, p.d)};
   const auto tiles = [](std::int64_t rows) { return (rows + tile_rows - 1) / tile_rows; };
   constexpr std::size_t query_bytes = sizeof(QueryMemory<Width, Groups, Stages>) + 1024;
@@ -381,22 +416,35 @@ void launch(const AttentionGradientProblem& g, std::int64_t parts, cudaStream_t 
                 {static_cast<unsigned>(p.batch * p.heads * tiles(p.m)), threads, query_bytes}, stream,
                 "the gradient of attention", maps, g);
   launch_kernel(key_gradient<Width, Groups, Stages, Blocks>,
-                {static_cast<unsigned>(p.batch * p.kv_heads * tiles(p.n) * parts), threads, key_bytes},
-                stream, "the gradient of attention", maps, g, static_cast<unsigned>(parts));
+                {static_cast<unsigned>(p.batch * p.kv_heads * tiles(p.n)) * parts.count, threads, key_bytes,
+                 parts.in_cluster ? parts.count : 1},
+                stream, "the gradient of attention", maps, g, parts);
+}
+
+/// As many parts as give a GPU enough blocks, some of which are long, and a cluster can have.
+Parts parts_in_cluster(const AttentionProblem& p) {
+  constexpr std::int64_t enough_blocks = 512;
+  const std::int64_t blocks = p.batch * p.kv_heads * ((p.n + tile_rows - 1) / tile_rows);
+  const std::int64_t parts = std::min<std::int64_t>(
+      {p.heads / p.kv_heads, (enough_blocks + blocks - 1) / blocks, most_cluster_blocks});
+  return {static_cast<unsigned>(parts), parts > 1};
 }
 
 }  // namespace
 
-bool launch_hopper_attention_gradient(const AttentionGradientProblem& g, std::int64_t parts,
-                                      cudaStream_t stream) {
+std::int64_t launch_hopper_attention_gradient(const AttentionGradientProblem& g, std::int64_t most_parts,
+                                              cudaStream_t stream) {
   const AttentionProblem& p = g.forward;
-  if (!takes(p) || !is_boxed(g.grad, g.grad_steps, p.batch, p.heads, p.m)) return false;
+  if (!takes(p) || !is_boxed(g.grad, g.grad_steps, p.batch, p.heads, p.m) ||
+      !is_boxed(g.out, g.out_steps, p.batch, p.heads, p.m))
+    return 0;
   const bool few = p.batch * p.heads * ((p.m + tile_rows - 1) / tile_rows) <= multiprocessors();
+  const Parts parts = few ? Parts{static_cast<unsigned>(most_parts), false} : parts_in_cluster(p);
   if (p.d == 64)
     few ? launch<64, 3, 3, 1>(g, parts, stream) : launch<64, 1, 2, 3>(g, parts, stream);
   else
     few ? launch<128, 2, 2, 1>(g, parts, stream) : launch<128, 1, 2, 2>(g, parts, stream);
-  return true;
+  return parts.in_cluster ? 1 : parts.count;
 }
 
 }  // namespace wick::cuda
