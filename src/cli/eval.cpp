@@ -15,7 +15,7 @@
 namespace wick::cli {
 namespace {
 
-struct Options {
+struct EvalFlags {
   std::string model;
   std::string adapter;
   std::string data;
@@ -28,7 +28,7 @@ struct Options {
   ComputeOptions compute;
 };
 
-void run(const Options& options, Device device) {
+void run_eval(const EvalFlags& options, Device device) {
   if (options.seq_len < 0)
     throw ArgumentError(fmt::format("--seq-len must be at least 1, not {}", options.seq_len));
   std::optional<DType> dtype;
@@ -63,7 +63,7 @@ void run(const Options& options, Device device) {
 
 void add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Measure loss and perplexity on a data file");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EvalFlags>();
   command->add_option("--model", options->model, "Model directory in Hugging Face layout")->required();
   command->add_option("--adapter", options->adapter, "LoRA adapter directory in PEFT layout");
   command->add_option("--data", options->data, "Data: .jsonl, .txt, or tokenised .safetensors")->required();
@@ -80,7 +80,7 @@ void add_eval(CLI::App& app) {
       "Examples:\n"
       "  wick eval --model models/base --adapter runs/first --data valid.jsonl\n"
       "  wick eval --model models/base --data batches.safetensors --logits logits.safetensors");
-  command->callback([options] { options->compute.run([&](Device device) { run(*options, device); }); });
+  command->callback([options] { options->compute.run([&](Device device) { run_eval(*options, device); }); });
 }
 
 }  // namespace wick::cli

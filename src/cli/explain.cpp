@@ -15,7 +15,7 @@
 namespace wick::cli {
 namespace {
 
-struct Options {
+struct ExplainFlags {
   std::string model;
   std::string adapter;
   std::string what = "train";
@@ -51,7 +51,7 @@ const Format& find_format(const std::string& name) {
 }
 
 /// The model's shapes; its weights are not read.
-Model blank_model(const Options& options, Device device) {
+Model blank_model(const ExplainFlags& options, Device device) {
   const std::filesystem::path directory = options.model;
   const ModelConfig config = ModelConfig::from_file(directory / "config.json");
   if (!options.dtype.empty())
@@ -59,7 +59,7 @@ Model blank_model(const Options& options, Device device) {
   return Model::blank(config, options.full ? DType::f32 : config.dtype.value_or(DType::f32), device);
 }
 
-std::optional<LoraAdapter> adapter_for(const Options& options, const Model& model) {
+std::optional<LoraAdapter> adapter_for(const ExplainFlags& options, const Model& model) {
   if (!options.adapter.empty()) return LoraAdapter::load(options.adapter, model);
   if (options.what != "train" || options.full) return {};
   LoraConfig config;
@@ -69,7 +69,7 @@ std::optional<LoraAdapter> adapter_for(const Options& options, const Model& mode
   return LoraAdapter::create(model, config, 0);
 }
 
-Explanation explanation_of(const Options& options, Device device) {
+Explanation explanation_of(const ExplainFlags& options, Device device) {
   Model model = blank_model(options, device);
   const std::int64_t positions = model.config().max_position_embeddings;
   const std::int64_t length = options.seq_len.value_or(std::min<std::int64_t>(512, positions));
@@ -93,7 +93,7 @@ Explanation explanation_of(const Options& options, Device device) {
   throw ArgumentError(fmt::format("--what: \"{}\" is not one of train, prefill, decode", options.what));
 }
 
-void run(const Options& options, Device device) {
+void run_explain(const ExplainFlags& options, Device device) {
   const Format& format = find_format(options.format);
   if (options.full && options.what != "train")
     throw ArgumentError("--full makes sense with --what train only");
@@ -110,7 +110,7 @@ void run(const Options& options, Device device) {
 void add_explain(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("explain", "Show what a training or generation step computes, and what it takes");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExplainFlags>();
   command
       ->add_option("--model", options->model, "Model directory; config.json is enough, weights are not read")
       ->required();
@@ -144,7 +144,8 @@ void add_explain(CLI::App& app) {
       "  wick explain --model models/base --batch-size 1 --seq-len 512 --target-modules q_proj,v_proj "
       "--format html --out step.html\n"
       "  wick explain --model models/base --what prefill --format dot | dot -Tpdf > prefill.pdf");
-  command->callback([options] { options->compute.run([&](Device device) { run(*options, device); }); });
+  command->callback(
+      [options] { options->compute.run([&](Device device) { run_explain(*options, device); }); });
 }
 
 }  // namespace wick::cli

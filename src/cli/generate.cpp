@@ -15,7 +15,7 @@
 namespace wick::cli {
 namespace {
 
-struct Options {
+struct GenerateFlags {
   std::string model;
   std::string adapter;
   std::string prompt;
@@ -30,7 +30,7 @@ void write_text(const std::string& text) {
     throw FileError("cannot write to standard output");
 }
 
-void run(const Options& options, Device device) {
+void run_generate(const GenerateFlags& options, Device device) {
   std::optional<DType> dtype;
   if (!options.dtype.empty()) dtype = parse_floating_dtype("--dtype", options.dtype);
   options.generate.sampling.validate();
@@ -72,7 +72,7 @@ void run(const Options& options, Device device) {
 
 void add_generate(CLI::App& app) {
   CLI::App* command = app.add_subcommand("generate", "Continue a text");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GenerateFlags>();
   SamplingOptions& sampling = options->generate.sampling;
   command->add_option("--model", options->model, "Model directory in Hugging Face layout")->required();
   command->add_option("--adapter", options->adapter, "LoRA adapter directory in PEFT layout");
@@ -106,7 +106,8 @@ void add_generate(CLI::App& app) {
       "Examples:\n"
       "  wick generate --model models/base --prompt \"Once upon a time\" --max-tokens 100\n"
       "  wick generate --model models/base --adapter runs/first --prompt \"Log:\" --temperature 0 --json");
-  command->callback([options] { options->compute.run([&](Device device) { run(*options, device); }); });
+  command->callback(
+      [options] { options->compute.run([&](Device device) { run_generate(*options, device); }); });
 }
 
 }  // namespace wick::cli

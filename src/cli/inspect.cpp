@@ -14,7 +14,7 @@
 namespace wick::cli {
 namespace {
 
-struct Options {
+struct InspectFlags {
   std::string directory;
   bool tensors = false;
   bool json = false;
@@ -112,7 +112,7 @@ void print_readable(const nlohmann::json& what) {
                              t["shape"].dump()));
 }
 
-void run(const Options& options) {
+void run_inspect(const InspectFlags& options) {
   const std::filesystem::path directory = options.directory;
   nlohmann::json what;
   if (std::filesystem::exists(directory / "adapter_config.json"))
@@ -133,13 +133,13 @@ void run(const Options& options) {
 
 void add_inspect(CLI::App& app) {
   CLI::App* command = app.add_subcommand("inspect", "Say what is in a model or adapter directory");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectFlags>();
   command->add_option("directory,--model,--adapter", options->directory, "Model or adapter directory")
       ->required();
   command->add_flag("--tensors", options->tensors, "List every tensor");
   command->add_flag("--json", options->json, "Print one JSON object");
   command->footer("Examples:\n  wick inspect models/base\n  wick inspect runs/first --tensors");
-  command->callback([options] { run(*options); });
+  command->callback([options] { run_inspect(*options); });
 }
 
 }  // namespace wick::cli

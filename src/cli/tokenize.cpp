@@ -14,7 +14,7 @@
 namespace wick::cli {
 namespace {
 
-struct Options {
+struct TokenizeFlags {
   std::string model;
   std::optional<std::string> text;
   bool no_special = false;
@@ -31,7 +31,7 @@ std::string read_standard_input() {
   return text;
 }
 
-void run(const Options& options) {
+void run_tokenize(const TokenizeFlags& options) {
   const Tokenizer tokenizer = Tokenizer::from_directory(options.model);
   const std::string text = options.text ? *options.text : read_standard_input();
   const std::vector<std::int32_t> ids =
@@ -50,7 +50,7 @@ void run(const Options& options) {
 void add_tokenize(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("tokenize", "Print the token ids of a text, and the text that they decode to");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TokenizeFlags>();
   command->add_option("--model", options->model, "Model directory (its tokenizer.json)")->required();
   command->add_option("text", options->text, "Text; standard input when absent");
   command->add_flag("--no-special", options->no_special, "Do not add <s> and the like");
@@ -61,7 +61,7 @@ void add_tokenize(CLI::App& app) {
       "Examples:\n"
       "  wick tokenize --model models/base \"Once upon a time\"\n"
       "  wick tokenize --model models/base --json < story.txt");
-  command->callback([options] { run(*options); });
+  command->callback([options] { run_tokenize(*options); });
 }
 
 }  // namespace wick::cli

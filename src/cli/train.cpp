@@ -18,7 +18,7 @@
 namespace wick::cli {
 namespace {
 
-struct Options {
+struct TrainFlags {
   std::string model;
   std::string data;
   std::string valid_data;
@@ -112,7 +112,7 @@ class Reporter {
   ProgressBar bar_;
 };
 
-Model load_model(const Options& options, Device device) {
+Model load_model(const TrainFlags& options, Device device) {
   std::optional<DType> dtype;
   if (options.train.full) dtype = DType::f32;
   if (!options.dtype.empty()) {
@@ -127,7 +127,7 @@ Model load_model(const Options& options, Device device) {
                        options.train.seed, DType::f32, device);
 }
 
-LoraAdapter make_adapter(const Options& options, const Model& model) {
+LoraAdapter make_adapter(const TrainFlags& options, const Model& model) {
   if (!options.init_adapter.empty()) return LoraAdapter::load(options.init_adapter, model);
   LoraConfig config;
   config.rank = options.rank;
@@ -140,7 +140,7 @@ LoraAdapter make_adapter(const Options& options, const Model& model) {
   return LoraAdapter::create(model, config, options.train.seed);
 }
 
-void run(Options options, Device device) {
+void run_train(TrainFlags options, Device device) {
   options.train.shuffle = !options.no_shuffle;
   if (options.train.full && !options.init_adapter.empty())
     throw ArgumentError("--full trains the model itself; it takes no --init-adapter");
@@ -198,7 +198,7 @@ void run(Options options, Device device) {
 
 void add_train(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Fine-tune a model with LoRA, or train all of it");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TrainFlags>();
   TrainOptions& train = options->train;
   train.schedule = "constant";
   command->add_option("--model", options->model, "Base model directory in Hugging Face layout")->required();
@@ -270,7 +270,7 @@ void add_train(CLI::App& app) {
       "  wick train --model models/base --data train.jsonl --valid-split 0.1 --eval-every 50 --patience 3 "
       "--out runs/b\n"
       "  wick train --model models/base --data train.jsonl --out runs/first --steps 400 --resume");
-  command->callback([options] { options->compute.run([&](Device device) { run(*options, device); }); });
+  command->callback([options] { options->compute.run([&](Device device) { run_train(*options, device); }); });
 }
 
 }  // namespace wick::cli
