@@ -32,6 +32,4 @@ if(WICK_BUILD_FUZZ)
     message(FATAL_ERROR "WICK_BUILD_FUZZ needs clang, which brings libFuzzer; this compiler is ${CMAKE_CXX_COMPILER_ID}. "
                         "Use the preset asan.")
   endif()
-  # The library reports its coverage to libFuzzer; only the fuzz targets link libFuzzer's main().
-  target_compile_options(wick_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
