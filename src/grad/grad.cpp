@@ -13,7 +13,7 @@ namespace wick {
 namespace {
 
 /// Position i's own gradients, one an input.
-std::vector<Tensor> input_gradients(const History& history, std::size_t i, Inputs inputs,
+std::vector<Tensor> input_gradients(const GradHistory& history, std::size_t i, Inputs inputs,
                                     const Tensor& cotangent, std::span<const bool> needed) {
   const Op& op = *history.op(i);
   const SourceLocation where = history.where(i);
@@ -42,11 +42,11 @@ std::vector<Tensor> input_gradients(const History& history, std::size_t i, Input
 
 }  // namespace
 
-std::vector<Tensor> pull_back(const History& history, const Tensor& cotangent) {
+std::vector<Tensor> pull_back(const GradHistory& history, const Tensor& cotangent) {
   const std::size_t count = history.size();
   std::vector<char> is_target(count, 0);
   for (std::uint32_t target : history.targets())
-    if (target != History::absent) is_target[target] = 1;
+    if (target != GradHistory::absent) is_target[target] = 1;
   std::vector<char> reaches(count, 0);
   for (std::size_t i = 0; i < count; ++i) {
     bool below = false;
@@ -85,7 +85,7 @@ std::vector<Tensor> pull_back(const History& history, const Tensor& cotangent) {
 
   std::vector<Tensor> results;
   for (std::uint32_t target : history.targets())
-    results.push_back(target == History::absent ? Tensor{} : cotangents[target]);
+    results.push_back(target == GradHistory::absent ? Tensor{} : cotangents[target]);
   return results;
 }
 

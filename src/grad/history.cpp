@@ -32,7 +32,7 @@ struct Flow {
   Flow(const Walk& walk, std::span<const std::uint32_t> targets)
       : arrives(walk.order.size(), 0), below(walk.order.size(), 0) {
     for (std::uint32_t target : targets)
-      if (target != History::absent) arrives[target] = 1;
+      if (target != GradHistory::absent) arrives[target] = 1;
     for (std::size_t i = 0; i < walk.order.size(); ++i) {
       for (std::uint32_t e : walk.inputs(i)) below[i] = static_cast<char>(below[i] | arrives[e]);
       const Op* op = walk.order[i]->op();
@@ -52,7 +52,7 @@ struct Flow {
 Graph with_targets_apart(const Graph& graph, std::span<const std::uint32_t> targets) {
   std::vector<char> apart(graph.nodes.size(), 0);
   for (std::uint32_t target : targets)
-    if (target != History::absent) apart[target] = graph.nodes[target].op != nullptr;
+    if (target != GradHistory::absent) apart[target] = graph.nodes[target].op != nullptr;
   Rewriter out(graph);
   for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) {
     std::uint32_t at = out.append(out.mapped_copy(i));
@@ -83,7 +83,7 @@ std::shared_ptr<const Graph> recognized(Walk walk, std::span<const std::uint32_t
   graph = optimize_until_recognized(std::move(graph), {backend_for(cpu)});
   for (const GraphNode& node : graph.nodes)
     if (node.op && node.op->decompose &&
-        (node.recorded == History::absent || walk.order[node.recorded]->op() != node.op))
+        (node.recorded == GradHistory::absent || walk.order[node.recorded]->op() != node.op))
       return std::make_shared<const Graph>(std::move(graph));
   return nullptr;
 }
@@ -139,7 +139,7 @@ class RecognizedHistories {
 
 }  // namespace
 
-History::History(const Tensor& output, std::span<const Tensor> targets, Reading reading)
+GradHistory::GradHistory(const Tensor& output, std::span<const Tensor> targets, Reading reading)
     : walk_(walk(std::span(&output, 1), WalkThrough::everything,
                  reading.stop_at_targets ? targets : std::span<const Tensor>{})) {
   read_recorded(targets);
@@ -148,7 +148,7 @@ History::History(const Tensor& output, std::span<const Tensor> targets, Reading 
   if (graph_) read_recognized();
 }
 
-void History::read_recorded(std::span<const Tensor> targets) {
+void GradHistory::read_recorded(std::span<const Tensor> targets) {
   constexpr std::uint32_t unreached = PointerMap::absent - 1;
   PointerMap position;
   for (const Tensor& target : targets) position.set(target.node(), unreached);
@@ -164,7 +164,7 @@ void History::read_recorded(std::span<const Tensor> targets) {
 }
 
 /// Values that were not recorded are now: what a composite takes in another form than the plain ops did.
-void History::read_recognized() {
+void GradHistory::read_recognized() {
   const std::vector<Tensor> recorded = std::move(values_);
   std::vector<std::uint32_t> position(recorded.size(), absent);
   values_.clear();

@@ -12,7 +12,7 @@ namespace wick {
 /// How a history is read.
 struct Reading {
   bool stop_at_targets = false;  ///< what a target was computed from is no part of it
-  bool recognize = true;         ///< see History
+  bool recognize = true;         ///< see GradHistory
 };
 
 /// How a tensor came about, for its gradient with respect to `targets`: the ops, inputs before users.
@@ -21,11 +21,11 @@ struct Reading {
 /// its gradient is taken and nobody reads what they compute on the way; it can then be computed by the
 /// composite's kernel. The values are the recorded ones all the same: those of what the composite reads, and
 /// of its result. Not in the way of a composite: a target, and what was evaluated already.
-class History {
+class GradHistory {
  public:
   static constexpr std::uint32_t absent = GraphNode::unrecorded;
 
-  History(const Tensor& output, std::span<const Tensor> targets, Reading reading);
+  GradHistory(const Tensor& output, std::span<const Tensor> targets, Reading reading);
 
   std::size_t size() const noexcept { return values_.size(); }
   /// The op at position i; null for data.

@@ -9,6 +9,6 @@ namespace wick {
 
 /// Records the gradients of sum(output * cotangent) with respect to the targets of the output's history; an
 /// empty tensor for one that it does not depend on.
-std::vector<Tensor> pull_back(const History& history, const Tensor& cotangent);
+std::vector<Tensor> pull_back(const GradHistory& history, const Tensor& cotangent);
 
 }  // namespace wick

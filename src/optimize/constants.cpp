@@ -11,7 +11,7 @@
 namespace wick {
 namespace {
 
-std::uint64_t bytes_of(const Spec& spec) {
+std::uint64_t stored_bytes(const Spec& spec) {
   return static_cast<std::uint64_t>(spec.shape.elements()) * size_of(spec.dtype);
 }
 
@@ -68,7 +68,7 @@ ConstantValues::ConstantValues(const Graph& graph, std::uint64_t most_bytes,
     : graph_(graph), backend_(backend_for(cpu)), known_(graph.nodes.size(), 0), values_(graph.nodes.size()) {
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const GraphNode& node = graph.nodes[i];
-    known_[i] = looked_at[i] && node.op && !node.group && bytes_of(node.spec) <= most_bytes &&
+    known_[i] = looked_at[i] && node.op && !node.group && stored_bytes(node.spec) <= most_bytes &&
                 node.spec.shape.elements() > 0 &&
                 std::all_of(node.inputs.begin(), node.inputs.end(),
                             [&](std::uint32_t input) { return known_[input] != 0; }) &&
@@ -105,7 +105,7 @@ void ConstantValues::compute(std::uint32_t i) {
   known_[i] = std::all_of(node.inputs.begin(), node.inputs.end(),
                           [&](std::uint32_t input) { return values_[input] != nullptr; });
   if (!is_known(i)) return;
-  std::shared_ptr<Storage> result = backend_.allocate(bytes_of(node.spec));
+  std::shared_ptr<Storage> result = backend_.allocate(stored_bytes(node.spec));
   std::vector<Slot> slots;
   std::vector<const void*> inputs;
   for (std::uint32_t input : node.inputs) {
