@@ -53,8 +53,7 @@ format-check:
 
 tidy:
 	cmake --preset asan $(CMAKE_FLAGS) >/dev/null
-	git ls-files --cached --others --exclude-standard -- 'src/*.cpp' ':!src/backend/cuda' \
-	  | xargs -P $(JOBS) -n 1 clang-tidy -p build/asan --quiet
+	tools/tidy.py build/asan
 
 lint: format-check tidy ## formatting, shell scripts, clang-tidy
 
