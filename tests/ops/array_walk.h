@@ -13,7 +13,8 @@ using Position = std::vector<std::int64_t>;
 /// Calls f(position) in row-major order. f may change its position.
 inline void for_each_position(const Shape& shape, const std::function<void(Position&)>& f) {
   Position at(static_cast<std::size_t>(shape.rank()));
-  for (std::int64_t i = 0; i < shape.elements(); ++i) {
+  const std::int64_t count = shape.elements();
+  for (std::int64_t i = 0; i < count; ++i) {
     std::int64_t rest = i;
     for (int d = shape.rank() - 1; d >= 0; --d) {
       at[static_cast<std::size_t>(d)] = rest % shape[d];

@@ -99,7 +99,8 @@ template <typename F>
 void for_each_position(const Shape& shape, const F& f) {
   std::vector<std::int64_t> at(static_cast<std::size_t>(shape.rank()), 0);
   std::vector<std::int64_t> given;
-  for (std::int64_t i = 0; i < shape.elements(); ++i) {
+  const std::int64_t count = shape.elements();
+  for (std::int64_t i = 0; i < count; ++i) {
     given = at;
     f(given, static_cast<std::size_t>(i));
     for (int d = shape.rank() - 1; d >= 0; --d) {
