@@ -217,7 +217,8 @@ void launch(const ThinLinearProblem& p, cudaStream_t stream) {
   launch_kernel(p.norm ? multiply_stream<Rows, true> : multiply_stream<Rows, false>,
                 {.blocks = static_cast<unsigned>(std::min(tiles, 2 * multiprocessors())),
                  .threads = threads,
-                 .shared = static_cast<std::size_t>(stages * lines * line_bytes(p.depth))},
+                 .shared = static_cast<std::size_t>(stages * lines * line_bytes(p.depth)),
+                 .hands_over = true},
                 stream, "a linear layer of some rows", p, tiles);
 }
 
