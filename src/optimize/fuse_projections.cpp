@@ -29,33 +29,58 @@ GraphNode as_sum(GraphNode update) {
 class Fusion {
  public:
   Fusion(const Graph& graph, const PassContext& context)
-      : graph_(graph), context_(context), uses_(count_uses(graph)), is_kept_(graph.nodes.size(), 0) {}
+      : graph_(graph),
+        context_(context),
+        uses_(count_uses(graph)),
+        is_projected_apart_(graph.nodes.size(), 0) {}
 
   Graph run() {
-    for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
-      if (is(node(i), "lora_update"))
-        fuse(i, as_sum(node(i)));
-      else if (is(node(i), "lora_update_sum"))
-        fuse(i, node(i));
-    }
+    do {
+      steps_.clear();
+      is_kept_.assign(graph_.nodes.size(), 0);
+      is_taken_.assign(graph_.nodes.size(), 0);
+      for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
+        if (is(node(i), "lora_update"))
+          fuse(i, as_sum(node(i)));
+        else if (is(node(i), "lora_update_sum"))
+          fuse(i, node(i));
+      }
+    } while (leaves_more_apart());
     return steps_.empty() ? graph_ : eliminate_dead_nodes(join_nodes(graph_, steps_), context_);
   }
 
  private:
   const GraphNode& node(std::uint32_t i) const { return graph_.nodes[i]; }
 
+  /// Projections of one input are one launch (join-adapters): where one stays, the others cost little there,
+  /// and more in products. Whether there are such inputs that were not known yet.
+  bool leaves_more_apart() {
+    bool found = false;
+    for (std::uint32_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (!is(node(i), "lora_projection") || is_taken_[i]) continue;
+      char& is_apart = is_projected_apart_[node(i).inputs[0]];
+      found = found || !is_apart;
+      is_apart = 1;
+    }
+    return found && !steps_.empty();
+  }
+
   /// Lets the members of a sum in the place of `root` project. Of several that project alike one keeps what
   /// others read.
   void fuse(std::uint32_t root, GraphNode sum) {
     JoinedNodes results{root};
+    std::vector<std::uint32_t> projections;
     auto attrs = sum.attrs.as<LoraUpdateSumAttrs>();
     const std::vector<LoraUpdateMember> members = lora_update_members(sum.inputs.size(), attrs);
     for (std::size_t m = 0; m < members.size(); ++m) {
       const std::uint32_t low = sum.inputs[members[m].factor];
       if (members[m].factor == 0 || !is(node(low), "lora_projection")) continue;
       const auto projection = node(low).attrs.as<LoraProjectionAttrs>();
-      if (node(low).inputs[0] != sum.inputs[members[m].x] || projection.transposed != attrs.transposed)
+      const std::uint32_t x = node(low).inputs[0];
+      if (x != sum.inputs[members[m].x] || projection.transposed != attrs.transposed ||
+          is_projected_apart_[x])
         continue;
+      projections.push_back(low);
       sum.inputs[members[m].factor] = node(low).inputs[1];
       attrs.projecting |= std::int64_t{1} << m;
       attrs.scales[m] = projection.scale;
@@ -67,13 +92,16 @@ class Fusion {
     sum.attrs = attrs;
     if (attrs.projecting == 0 || !has_kernel(graph_, sum, context_)) return;
     for (std::uint32_t result : results) is_kept_[result] = 1;
+    for (std::uint32_t projection : projections) is_taken_[projection] = 1;
     steps_.push_back({std::move(results), std::move(sum)});
   }
 
   const Graph& graph_;
   const PassContext& context_;
   std::vector<std::uint32_t> uses_;
-  std::vector<char> is_kept_;  // by a step
+  std::vector<char> is_kept_;             // by a step
+  std::vector<char> is_taken_;            // projections by a step
+  std::vector<char> is_projected_apart_;  // inputs of projections that stay
   std::vector<JoinedStep> steps_;
 };
 

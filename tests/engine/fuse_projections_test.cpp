@@ -168,6 +168,14 @@ TEST(FuseProjections, LeavesAloneProjectionsOfAnotherInputOrTheOtherWayRound) {
 }
 
 /// The weight is computed from what the step would keep.
+TEST(FuseProjections, LeavesAloneWhatSharesItsInputWithAProjectionThatStays) {
+  const Layer layer(3);
+  const Tensor other = lora_projection(layer.x, normal({3, rank}, DType::f32, 5), 1.0, true);
+  const Graph graph = fused({layer.y, other});
+  EXPECT_EQ(test::count_op(graph, "lora_projection"), 2u) << print(graph);
+  EXPECT_EQ(test::count_op(graph, "lora_update_sum"), 0u) << print(graph);
+}
+
 TEST(FuseProjections, AStepThatWouldWaitForItselfStaysApart) {
   const Layer layer(3);
   const Tensor weight = matmul(normal({columns, rows}), layer.t);  // [columns, rank]
