@@ -70,8 +70,7 @@ __device__ Place place_of(const Work& w, int tile) {
 }
 
 /// A tile of the output: 64 rows for each of one or two groups of warps. `by_depth`: the weight's lines are
-/// of one depth (transposed weights), in blocks of 64 columns. A tile that
-/// `projects` computes t as well.
+/// of one depth (transposed weights), in blocks of 64 columns. A tile that `projects` computes t as well.
 template <int Groups, int Columns, bool ByDepth, int Stages, bool Projects>
 struct TileShape {
   static constexpr int groups = Groups;
