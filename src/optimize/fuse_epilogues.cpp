@@ -9,13 +9,12 @@
 #include "optimize/fuse_reductions.h"
 #include "optimize/fused_steps.h"
 #include "optimize/has_kernel.h"
+#include "optimize/is_op.h"
 
 namespace wick {
 namespace {
 
 constexpr std::uint32_t none = ~std::uint32_t{0};
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 Activation activation_of(const GraphNode& node) {
   if (is(node, "relu")) return Activation::relu;

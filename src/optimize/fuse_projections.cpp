@@ -10,12 +10,11 @@
 #include "ops/lora_parts.h"
 #include "optimize/dead_nodes.h"
 #include "optimize/has_kernel.h"
+#include "optimize/is_op.h"
 #include "optimize/join_nodes.h"
 
 namespace wick {
 namespace {
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 /// An update as a sum of one.
 GraphNode as_sum(GraphNode update) {

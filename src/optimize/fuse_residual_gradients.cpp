@@ -6,11 +6,10 @@
 #include "ops/norm_gradient.h"
 #include "optimize/fused_steps.h"
 #include "optimize/has_kernel.h"
+#include "optimize/is_op.h"
 
 namespace wick {
 namespace {
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 bool is_norm_gradient(const GraphNode& node) {
   return is(node, "rms_norm_gradient") || is(node, "layer_norm_gradient");

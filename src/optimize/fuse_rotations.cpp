@@ -7,11 +7,10 @@
 #include "ops/attention_gradient.h"
 #include "ops/attributes.h"
 #include "optimize/has_kernel.h"
+#include "optimize/is_op.h"
 
 namespace wick {
 namespace {
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 /// What reads attention's gradient: by rotations that go back by the same tables, or otherwise.
 struct Readers {

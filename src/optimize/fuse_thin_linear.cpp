@@ -9,6 +9,7 @@
 #include "ops/thin_linear.h"
 #include "optimize/dead_nodes.h"
 #include "optimize/has_kernel.h"
+#include "optimize/is_op.h"
 #include "optimize/record_into.h"
 #include "wick/ops/movement.h"
 
@@ -16,8 +17,6 @@ namespace wick {
 namespace {
 
 constexpr std::size_t most_siblings = 3;
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 /// Linear layers of one input that become one op, in terms of the old graph's nodes.
 struct Group {

@@ -4,12 +4,11 @@
 #include <vector>
 
 #include "ops/linear_cross_entropy.h"
+#include "optimize/is_op.h"
 #include "optimize/record_into.h"
 
 namespace wick {
 namespace {
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 bool same_loss(const GraphNode& a, const GraphNode& b) {
   return a.attrs == b.attrs && std::equal(a.inputs.begin(), a.inputs.end(), b.inputs.begin(), b.inputs.end());

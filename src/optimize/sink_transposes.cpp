@@ -3,11 +3,10 @@
 #include <optional>
 
 #include "ops/attributes.h"
+#include "optimize/is_op.h"
 
 namespace wick {
 namespace {
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 /// The only input of an elementwise node that is no single number.
 std::optional<std::uint32_t> only_tensor(const Graph& graph, const GraphNode& node) {

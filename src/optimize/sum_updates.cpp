@@ -9,11 +9,10 @@
 #include "ops/lora_parts.h"
 #include "optimize/fused_steps.h"
 #include "optimize/has_kernel.h"
+#include "optimize/is_op.h"
 
 namespace wick {
 namespace {
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 /// What one step is to compute, and the nodes on the way to its result, which nobody else reads.
 struct Sum {

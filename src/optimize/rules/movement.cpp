@@ -4,12 +4,11 @@
 
 #include "graph/record.h"
 #include "ops/attributes.h"
+#include "optimize/is_op.h"
 #include "optimize/simplify_rules.h"
 
 namespace wick {
 namespace {
-
-bool is(const GraphNode& node, std::string_view op) { return node.op && node.op->name == op; }
 
 /// Whether a node is an elementwise op that is no composite: those may demand equal shapes.
 bool is_plain_elementwise(const Graph& graph, std::uint32_t node) {
