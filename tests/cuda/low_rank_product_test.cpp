@@ -23,11 +23,12 @@ struct Case {
   bool transposed, bias;
   std::vector<Member> members;
   bool projects = false;  ///< t is computed, too
+  bool shares = false;    ///< by one tile for others
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
   *out << c.rows << " x " << c.columns << (c.transposed ? ", transposed" : "") << (c.bias ? ", biased" : "")
-       << (c.projects ? ", projects" : "");
+       << (c.projects ? ", projects" : "") << (c.shares ? ", shares" : "");
   for (const Member& m : c.members) *out << ", depth " << m.depth << " of rank " << m.rank;
 }
 
@@ -144,6 +145,9 @@ TEST_P(LowRankProductTest, IsTheSumOfBothProductsInEveryWay) {
   const std::vector<std::uint16_t> poison(expected.size(), 0xffff);
   const test::OnGpu<std::uint16_t> first_out(poison);
   probe.out = first_out.data();
+  const test::OnGpu<unsigned int> ready(
+      std::vector<unsigned int>(static_cast<std::size_t>(LowRankProduct::row_groups(c.rows)), 99));
+  if (c.shares) probe.ready = base.ready = ready.data();
   const int ways = low_rank_product_ways(probe);
   if (ways == 0) GTEST_SKIP() << "this GPU has no such kernel";
   for (int way = 0; way < ways; ++way) {
@@ -196,7 +200,14 @@ INSTANTIATE_TEST_SUITE_P(
         Case{64, 1024, false, false, {{1024, 8}}, true}, Case{300, 264, false, true, {{520, 13}}, true},
         Case{300, 264, true, false, {{520, 13}}, true}, Case{129, 520, false, true, {{64, 16}}, true},
         Case{129, 520, true, true, {{64, 16}}, true}, Case{2100, 904, false, true, {{72, 16}}, true},
-        Case{5000, 904, true, false, {{136, 9}}, true}, Case{70, 40, true, false, {{8, 3}, {136, 5}}, true},
+        Case{5000, 904, true, false, {{136, 9}}, true},
+        Case{5000, 2312, false, true, {{200, 16}}, true, true},
+        Case{2100, 3080, false, false, {{520, 16}}, true, true},
+        Case{2100, 1304, true, false, {{520, 13}, {72, 16}, {520, 0}}, true, true},
+        Case{1, 8, false, false, {{8, 1}}, true, true}, Case{300, 264, false, true, {{520, 13}}, true, true},
+        Case{70, 40, true, true, {{72, 3}}, true, true},
+        Case{257, 1032, true, false, {{640, 16}, {72, 1}, {72, 8}}, true, true},
+        Case{70, 40, true, false, {{8, 3}, {136, 5}}, true},
         Case{257, 232, true, false, {{640, 16}, {72, 1}, {72, 8}}, true},
         Case{129, 520, false, true, {{64, 16}, {1024, 0}}, true},
         Case{300, 264, false, false, {{72, 8}, {520, 8}, {520, 0}}, true},

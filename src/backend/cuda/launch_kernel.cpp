@@ -22,7 +22,7 @@ bool begins_early(const Grid& grid, cudaStream_t stream) {
   static thread_local Ahead ahead;
   const bool behind = ahead.stream == stream && ahead.leaves_room;
   ahead = {stream, grid.hands_over || grid.blocks.x * grid.blocks.y <= few_blocks};
-  return behind || grid.shared >= most_of_a_multiprocessor;
+  return !grid.at_once && (behind || grid.shared >= most_of_a_multiprocessor);
 }
 
 /// What the runtime takes of a launch; the attributes live as long as it.
@@ -48,13 +48,18 @@ class Configuration {
       cluster.id = cudaLaunchAttributeClusterDimension;
       cluster.val.clusterDim = {grid.cluster, 1, 1};
     }
+    if (grid.at_once) {
+      cudaLaunchAttribute& cooperative = attributes_[config_.numAttrs++];
+      cooperative.id = cudaLaunchAttributeCooperative;
+      cooperative.val.cooperative = 1;
+    }
   }
   Configuration(const Configuration&) = delete;
   Configuration& operator=(const Configuration&) = delete;
   const cudaLaunchConfig_t* get() const { return &config_; }
 
  private:
-  cudaLaunchAttribute attributes_[2] = {};
+  cudaLaunchAttribute attributes_[3] = {};
   cudaLaunchConfig_t config_{};
 };
 

@@ -14,6 +14,7 @@ struct Grid {
   std::size_t shared = 0;    ///< dynamic shared memory of a block, in bytes
   unsigned int cluster = 1;  ///< neighbouring blocks that form a cluster; divides `blocks.x`
   bool hands_over = false;   ///< the next kernel may begin early, though there are many blocks
+  bool at_once = false;      ///< blocks wait for each other, so that none runs unless all do
 };
 
 /// Launches a kernel, on compute capability 9.0 where it gains so that it may begin before those ahead of it

@@ -133,13 +133,22 @@ LowRankProduct low_rank_product_of(const KernelRequest& request, const UpdateFor
   return whole;
 }
 
+/// Tiles of few columns project on their own; more would do so too often, and share what one of them
+/// projects.
+bool shares_projections(const Shape& y) {
+  constexpr std::int64_t most_columns = 1024;
+  return y.dim(-1) > most_columns;
+}
+
 /// Either one kernel computes all, or projections come before it, or the output starts as t b^T + bias of the
 /// first member, and products and the factors of others are added to it; which, and how, is chosen by
 /// measurement.
 class UpdateKernel final : public Kernel {
  public:
   explicit UpdateKernel(const KernelRequest& request)
-      : form_(request), whole_(low_rank_product_of(request, form_)) {
+      : form_(request),
+        whole_(low_rank_product_of(request, form_)),
+        shares_(form_.projects() && shares_projections(request.output.shape())) {
     for (const LoraUpdateMember& member : form_.members)
       products_.emplace_back(problem_of(request, member, form_.transposed), DType::bf16, std::nullopt, true);
     if (form_.bias) bias_dtype_ = request.inputs[*form_.bias].dtype;
@@ -158,6 +167,7 @@ class UpdateKernel final : public Kernel {
   void run_results(const void* const* inputs, void* const* outputs, void* scratch) const override {
     LowRankProduct whole = whole_;
     std::vector<LoraProjection> projections;
+    auto* const own_memory = static_cast<std::byte*>(scratch);
     whole.out = *outputs;
     if (form_.bias) whole.bias = inputs[*form_.bias];
     for (std::size_t m = 0; m < form_.members.size(); ++m) {
@@ -170,12 +180,13 @@ class UpdateKernel final : public Kernel {
       (from.projects ? to.a : to.t) = factor;
       to.b = static_cast<const float*>(inputs[from.b()]);
       if (!from.projects) continue;
-      if (from.keeps) to.t_out = static_cast<float*>(*++outputs);
-      float* const t = from.keeps ? to.t_out : static_cast<float*>(scratch) + own_t_[m];
-      to.t = t;
-      projections.push_back({to.x, to.a, t, whole.rows, to.depth, to.rank, whole.transposed ? 1 : to.depth,
-                             whole.transposed ? to.rank : 1, to.scale});
+      to.t_out =
+          from.keeps ? static_cast<float*>(*++outputs) : reinterpret_cast<float*>(own_memory + own_t_[m]);
+      to.t = to.t_out;
+      projections.push_back({to.x, to.a, to.t_out, whole.rows, to.depth, to.rank,
+                             whole.transposed ? 1 : to.depth, whole.transposed ? to.rank : 1, to.scale});
     }
+    if (shares_) whole.ready = reinterpret_cast<unsigned int*>(own_memory + ready_);
     for (std::size_t m = 0; m < products_.size(); ++m)
       products_[m].choose(whole.members[m].x, whole.members[m].weight, whole.out, scratch);
     run_fastest(whole, projections, scratch);
@@ -192,17 +203,22 @@ class UpdateKernel final : public Kernel {
     return linear_problem(x, flipped, y);
   }
 
-  /// What products need, then what members project that nobody else reads.
+  /// What products need, then what members project that nobody else reads, and counts of it.
   void place_scratch() {
-    constexpr std::size_t line = 64;  // bytes
     for (const Product& product : products_)
       scratch_bytes_ = std::max(scratch_bytes_, product.scratch_bytes());
-    for (std::size_t m = 0; m < form_.members.size(); ++m) {
-      if (!form_.members[m].projects || form_.members[m].keeps) continue;
-      scratch_bytes_ = (scratch_bytes_ + line - 1) / line * line;
-      own_t_[m] = scratch_bytes_ / sizeof(float);
-      scratch_bytes_ += static_cast<std::size_t>(whole_.rows * whole_.members[m].rank) * sizeof(float);
-    }
+    const auto place = [&](std::int64_t bytes) {
+      constexpr std::size_t line = 64;  // bytes
+      const std::size_t at = (scratch_bytes_ + line - 1) / line * line;
+      scratch_bytes_ = at + static_cast<std::size_t>(bytes);
+      return at;
+    };
+    constexpr auto float_bytes = std::int64_t{sizeof(float)};
+    for (std::size_t m = 0; m < form_.members.size(); ++m)
+      if (form_.members[m].projects && !form_.members[m].keeps)
+        own_t_[m] = place(whole_.rows * whole_.members[m].rank * float_bytes);
+    if (shares_)
+      ready_ = place(LowRankProduct::row_groups(whole_.rows) * std::int64_t{sizeof(*whole_.ready)});
   }
 
   void run_fastest(const LowRankProduct& whole, std::span<const LoraProjection> projections,
@@ -255,9 +271,11 @@ class UpdateKernel final : public Kernel {
 
   UpdateForm form_;
   LowRankProduct whole_;
+  bool shares_;  ///< what one tile projects
   DType bias_dtype_ = DType::bf16;
   std::vector<Product> products_;
-  std::array<std::size_t, LoraUpdateSumAttrs::most_members> own_t_{};  ///< where in the scratch, in floats
+  std::array<std::size_t, LoraUpdateSumAttrs::most_members> own_t_{};  ///< where in the scratch
+  std::size_t ready_ = 0;                                              ///< likewise
   std::size_t scratch_bytes_ = 0;
   std::string name_;
 };
@@ -273,16 +291,19 @@ bool takes_update(const KernelRequest& request, const UpdateForm& form) {
          });
 }
 
-/// Whether a product of few tiles of columns, each of which projects anew, may gain by it.
+/// Whether a product may gain by projecting. Those that share wait for each other, which takes longer than to
+/// read once more what is in the L2 cache.
 bool may_project(const KernelRequest& request, const UpdateForm& form) {
-  constexpr std::int64_t most_columns = 1024;
   constexpr std::int64_t most_rank = 16;
   constexpr std::int64_t least_rows = 64;
-  const Shape& y = request.output.shape();
-  return y.dim(-1) <= most_columns && rows_of(y) >= least_rows &&
+  constexpr std::int64_t least_shared = std::int64_t{8} << 20;  // elements of x
+  const bool shares = shares_projections(request.output.shape());
+  return rows_of(request.output.shape()) >= least_rows &&
          (!form.bias || request.inputs[*form.bias].dtype == DType::bf16) &&
          std::ranges::all_of(form.members, [&](const LoraUpdateMember& member) {
-           return !member.projects || form.rank(request, member) <= most_rank;
+           return !member.projects ||
+                  (form.rank(request, member) <= most_rank &&
+                   (!shares || request.inputs[member.x].shape().elements() >= least_shared));
          });
 }
 

@@ -24,6 +24,11 @@ struct Barrier {
   __device__ void arrive() {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(this)) : "memory");
   }
+  /// For others, too.
+  __device__ void arrive(int count) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(this)), "r"(count)
+                 : "memory");
+  }
   /// Arrives, and lets the phase wait for so many bytes of copies as well.
   __device__ void arrive_expecting(int bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(this)),
@@ -78,6 +83,17 @@ __device__ inline void wait_stores() { asm volatile("cp.async.bulk.wait_group 0;
 
 /// Before the copy engine or tensor cores read what this thread wrote to shared memory.
 __device__ inline void fence_for_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+/// What was written before, by threads that this one has waited for, too, can be seen by those that read the
+/// value with load_acquire.
+__device__ inline void store_release(unsigned int* to, unsigned int value) {
+  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+__device__ inline unsigned int load_acquire(const unsigned int* from) {
+  unsigned int value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
 
 /// Some warps of a block wait for each other.
 __device__ inline void sync_threads(int barrier, int threads) {

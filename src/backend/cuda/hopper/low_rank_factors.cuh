@@ -213,59 +213,114 @@ class ProjectionPieces {
   Piece pieces_[count];
 };
 
-/// Three warps take turns at the blocks of tiles that project, and share what is at a member's end.
+/// The fillers of a block whose tiles project, or read what others have projected.
 template <typename Tile, bool Whole>
-__device__ void fill_and_project(const Memory<Tile>& memory, const Work& w, int filler) {
-  const int warp = filler / 32;
-  begin_in_order();
-  unsigned steps = 0;  // behind which the member begins
-  const auto wait_for = [&](unsigned step) {
-    const int stage = static_cast<int>(step % Tile::stages);
-    memory.empty[stage].wait(static_cast<int>(step / Tile::stages & 1) ^ 1);
-    return stage;
-  };
-  for (int tile = blockIdx.x; tile < w.tiles(); tile += gridDim.x) {
-    const Place at = place_of<Tile>(w, tile);
-    for (int m = 0; m < w.count; ++m) {
-      const Member& member = w.members[m];
-      const bool has_factors = member.rank > 0;
-      ProjectionPieces<Tile, Whole> pieces;
-      const auto bring_block = [&](int block) {
-        const int stage = wait_for(steps + block);
-        if (has_factors) pieces.write(memory.factor(stage));
-        fence_for_async();
-        __syncwarp();
-        if (filler % 32 == 0) memory.full[stage].arrive();
-      };
-      const int first = static_cast<int>((warp + filler_warps - steps % filler_warps) % filler_warps);
-      const Factors<Tile, Whole> factors(w, at, m, m + 1);
-      const auto read_right = [&](int i) { return factors.read_right(i); };
-      HeldPieces<(right_held<Tile> + 1) / 2> near(factors.right_count(), filler);
-      auto far = near;
-      if (has_factors) {
-        pieces.read(member, first * depth_block);
-        const auto raw = near.read(0, read_right);
-        if (first < member.blocks) bring_block(first);  // the others are on their way
-        near.keep(raw);
-        if (far.has(1)) far.keep(far.read(1, read_right));
-      } else if (first < member.blocks) {
-        bring_block(first);
-      }
-      for (int block = first + filler_warps; block < member.blocks; block += filler_warps) {
-        if (has_factors) pieces.read(member, block * depth_block);
-        bring_block(block);
-      }
-      steps += member.blocks;
-      if (!has_factors) continue;
-      const int stage = wait_for(steps++);
-      const auto write_right = [&](int i, const uint4& x) { factors.write_right(memory.right(stage), i, x); };
-      near.write(0, write_right);
-      far.write(1, write_right);
-      fence_for_async();
-      sync_threads(1, fillers);
-      if (filler == 0) memory.full[stage].arrive();
+class ProjectingFillers {
+ public:
+  __device__ ProjectingFillers(const Memory<Tile>& memory, const Work& w, int filler)
+      : memory_(memory), w_(w), filler_(filler), warp_(filler / 32) {}
+
+  __device__ void run() {
+    begin_in_order();
+    for (int tile = blockIdx.x; tile < w_.tiles(); tile += gridDim.x) {
+      const Place at = place_of<Tile>(w_, tile);
+      const bool reads = w_.reads_projections(at.column);  // and so do all tiles behind it
+      for (int m = 0; m < w_.count; ++m) reads ? read(at, m) : project(at, m);
     }
   }
-}
+
+ private:
+  using TileFactors = Factors<Tile, Whole>;
+
+  /// The stage of a step, as soon as nobody reads it any more.
+  __device__ int wait_for(unsigned step) const {
+    const int stage = static_cast<int>(step % Tile::stages);
+    memory_.empty[stage].wait(static_cast<int>(step / Tile::stages & 1) ^ 1);
+    return stage;
+  }
+  /// The first block of a member that is this warp's turn.
+  __device__ int first_turn() const {
+    return static_cast<int>((warp_ + filler_warps - steps_ % filler_warps) % filler_warps);
+  }
+  __device__ void write_right(const TileFactors& factors, int stage, int i, const uint4& x) const {
+    factors.write_right(memory_.right(stage), i, x);
+  }
+  /// A step that all warps filled has as many arrivals as one of a warp.
+  __device__ void finish(int stage) const {
+    fence_for_async();
+    sync_threads(1, fillers);
+    if (warp_ == 0) memory_.full[stage].arrive();
+  }
+
+  /// The warps take turns at the blocks of the depth, and share what is at the end. All lanes of a warp
+  /// arrive, so that each orders its own writes before those of the next turn.
+  __device__ void project(const Place& at, int m) {
+    const Member& member = w_.members[m];
+    if (member.rank == 0) return pass(member.blocks);
+    ProjectionPieces<Tile, Whole> pieces;
+    const auto bring_block = [&](int block) {
+      const int stage = wait_for(steps_ + block);
+      pieces.write(memory_.factor(stage));
+      fence_for_async();
+      memory_.full[stage].arrive();
+    };
+    const int first = first_turn();
+    const TileFactors factors(w_, at, m, m + 1);
+    const auto read_right = [&](int i) { return factors.read_right(i); };
+    HeldPieces<(right_held<Tile> + 1) / 2> near(factors.right_count(), filler_);
+    auto far = near;
+    pieces.read(member, first * depth_block);
+    const auto raw = near.read(0, read_right);
+    if (first < member.blocks) bring_block(first);  // the others are on their way
+    near.keep(raw);
+    if (far.has(1)) far.keep(far.read(1, read_right));
+    for (int block = first + filler_warps; block < member.blocks; block += filler_warps) {
+      pieces.read(member, block * depth_block);
+      bring_block(block);
+    }
+    steps_ += member.blocks;
+    const int stage = wait_for(steps_++);
+    const auto write = [&](int i, const uint4& x) { write_right(factors, stage, i, x); };
+    near.write(0, write);
+    far.write(1, write);
+    finish(stage);
+  }
+
+  /// Blocks of the depth into which nothing is filled. Their stages are waited for all the same: a barrier
+  /// tells no more than two phases apart.
+  __device__ void pass(int blocks) {
+    for (int block = first_turn(); block < blocks; block += filler_warps) wait_for(steps_ + block);
+    steps_ += blocks;
+  }
+
+  /// Reads factors once t is there, before their stage is free. Meanwhile barriers of stages go on; the one
+  /// that is waited for does not.
+  __device__ void read(const Place& at, int m) {
+    steps_ += w_.members[m].blocks;
+    if (w_.members[m].rank == 0) return;
+    const TileFactors factors(w_, at, m, m + 1);
+    HeldPieces<right_held<Tile>> right(factors.right_count(), filler_);
+    HeldPieces<(Tile::rows * 2 + fillers - 1) / fillers> left(factors.left_count(), filler_);
+    right.keep(right.read(0, [&](int i) { return factors.read_right(i); }));
+    if (filler_ < Tile::groups) {
+      const unsigned int* const ready = w_.ready + at.row / 64 + filler_;
+      while (load_acquire(ready) <= static_cast<unsigned int>(m)) __nanosleep(100);
+    }
+    sync_threads(1, fillers);
+    left.keep(left.read(0, [&](int i) { return factors.read_left(i); }));
+    const auto stage = static_cast<int>(steps_++ % Tile::stages);
+    memory_.fill[stage].wait(static_cast<int>(parities_ >> stage & 1));
+    parities_ ^= 1u << stage;
+    left.write(0, [&](int i, const uint4& x) { factors.write_left(memory_.left(stage), i, x); });
+    right.write(0, [&](int i, const uint4& x) { write_right(factors, stage, i, x); });
+    finish(stage);
+  }
+
+  const Memory<Tile>& memory_;
+  const Work& w_;
+  int filler_, warp_;
+  unsigned steps_ = 0;  ///< behind which the member begins
+  unsigned parities_ = 0;
+};
 
 }  // namespace wick::cuda::hopper::low_rank

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <span>
 
+#include "backend/cuda/check.h"
 #include "backend/cuda/gpu.h"
 #include "backend/cuda/hopper/low_rank_factors.cuh"
 #include "backend/cuda/hopper/tensor_map.h"
@@ -85,8 +86,9 @@ __device__ void consume(const Memory<Tile>& memory, const CUtensorMap& out, cons
     if constexpr (Tile::projects) {
       for (int m = 0; m < w.count; ++m) {
         const Member& member = w.members[m];
-        if (member.rank == 0) {
+        if (member.rank == 0 || w.reads_projections(at.column)) {
           for (int block = 0; block < member.blocks; ++block) multiply_plain(4, m > 0 || block > 0);
+          if (member.rank > 0) multiply_plain(own_ranks / 16, true);
           continue;
         }
         for (int block = 0; block < member.blocks; ++block)
@@ -111,6 +113,10 @@ __device__ void consume(const Memory<Tile>& memory, const CUtensorMap& out, cons
             const int rank = i / 4 * 8 + lane % 4 * 2 + i % 2;
             if (t_row < w.rows && rank < member.rank)
               member.t_out[static_cast<std::int64_t>(t_row) * member.rank + rank] = projected[i];
+          }
+          if (w.ready) {
+            sync_threads(2 + group, group_threads);
+            if (thread == 0) store_release(w.ready + row / 64, static_cast<unsigned int>(m + 1));
           }
         }
         wait_products<0>();
@@ -183,7 +189,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   }
   if (threadIdx.x == 0) {
     for (int s = 0; s < Tile::stages; ++s) {
-      memory.full[s].init(Tile::projects ? 2 : 1);
+      memory.full[s].init(Tile::projects ? 1 + filling_lanes : 1);
       memory.empty[s].init(Tile::groups * 4);  // a warp each
       memory.fill[s].init(1);
     }
@@ -199,8 +205,8 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     if (thread == 0) produce<Tile>(memory, maps, w);
     if (thread < 32) return;
     if constexpr (Tile::projects)
-      w.whole_ranks ? fill_and_project<Tile, true>(memory, w, thread - 32)
-                    : fill_and_project<Tile, false>(memory, w, thread - 32);
+      w.whole_ranks ? ProjectingFillers<Tile, true>(memory, w, thread - 32).run()
+                    : ProjectingFillers<Tile, false>(memory, w, thread - 32).run();
     else
       w.whole_ranks ? fill<Tile, true>(memory, w, thread - 32) : fill<Tile, false>(memory, w, thread - 32);
   } else {
@@ -209,16 +215,17 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   }
 }
 
-template <typename Tile>
+template <typename Tile, bool Shares = false>
 void launch(const LowRankProduct& p, cudaStream_t stream) {
   static_assert(Tile::stores_at_once > 0);
+  static_assert(!Shares || Tile::projects);
   const auto ceil_div = [](std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); };
   Work w{};
   Maps maps{};
   for (int m = 0; m < p.count; ++m) {
     const LowRankProduct::Member& member = p.members[m];
     Member& to = w.members[m];
-    to = {.t = member.t,
+    to = {.t = Shares ? member.t_out : member.t,
           .a = member.a,
           .b = member.b,
           .t_out = member.t_out,
@@ -244,9 +251,17 @@ void launch(const LowRankProduct& p, cudaStream_t stream) {
   w.row_tiles = ceil_div(p.rows, Tile::rows);
   w.column_tiles = ceil_div(p.columns, Tile::columns);
   const int blocks = std::min(w.row_tiles * w.column_tiles, multiprocessors());
+  if constexpr (Shares) {
+    w.ready = p.ready;
+    const std::size_t bytes = static_cast<std::size_t>(p.row_groups(p.rows)) * sizeof(*p.ready);
+    check(cudaMemsetAsync(p.ready, 0, bytes, stream), "clearing counts");
+  }
   launch_kernel(multiply_with_factors<Tile>,
-                {static_cast<unsigned>(blocks), Tile::threads, Tile::shared_bytes}, stream,
-                "a product with an adapter", maps, w);
+                {.blocks = static_cast<unsigned>(blocks),
+                 .threads = Tile::threads,
+                 .shared = Tile::shared_bytes,
+                 .at_once = Shares},
+                stream, "a product with an adapter", maps, w);
 }
 
 using Launch = void (*)(const LowRankProduct&, cudaStream_t);
@@ -263,14 +278,24 @@ constexpr Launch projecting[] = {
     launch<TileShape<1, 128, ByDepth, 6, true>>, launch<TileShape<1, 64, ByDepth, 8, true>>,
     launch<TileShape<1, 32, ByDepth, 10, true>>,
 };
+template <bool ByDepth>
+constexpr Launch sharing[] = {
+    launch<TileShape<2, 256, ByDepth, 4, true>, true>,
+    launch<TileShape<2, 224, ByDepth, 4, true>, true>,
+};
 
 bool projects(const LowRankProduct& p) {
   return std::ranges::any_of(p.terms(), [](const auto& member) { return member.a != nullptr; });
 }
 
-std::span<const Launch> launches(const LowRankProduct& p) {
-  if (projects(p)) return p.transposed ? std::span(projecting<true>) : std::span(projecting<false>);
-  return p.transposed ? std::span(reading<true>) : std::span(reading<false>);
+template <bool ByDepth>
+std::span<const Launch> ways_of(const LowRankProduct& p) {
+  if (!projects(p)) return reading<ByDepth>;
+  if (p.ready) return sharing<ByDepth>;
+  return projecting<ByDepth>;
+}
+std::span<const Launch> ways_of(const LowRankProduct& p) {
+  return p.transposed ? ways_of<true>(p) : ways_of<false>(p);
 }
 
 }  // namespace
@@ -292,11 +317,11 @@ int low_rank_product_ways(const LowRankProduct& p) {
                      ranks > 0 && ranks <= LowRankProduct::most_rank && p.rows > 0 && p.columns > 0 &&
                      p.columns % 8 == 0 && p.rows < most && p.columns < most && is_aligned(p.out) &&
                      is_aligned(p.bias);
-  return takes ? static_cast<int>(launches(p).size()) : 0;
+  return takes ? static_cast<int>(ways_of(p).size()) : 0;
 }
 
 void launch_low_rank_product(const LowRankProduct& p, int way, cudaStream_t stream) {
-  launches(p)[static_cast<std::size_t>(way)](p, stream);
+  ways_of(p)[static_cast<std::size_t>(way)](p, stream);
 }
 
 }  // namespace wick::cuda

@@ -29,12 +29,18 @@ struct LowRankProduct {
   };
   std::span<const Member> terms() const { return {members.data(), static_cast<std::size_t>(count)}; }
 
+  /// What `ready` has room for.
+  static std::int64_t row_groups(std::int64_t rows) { return (rows + 127) / 128 * 2; }
+
   std::array<Member, most_members> members;
   int count;
   const void* bias;  ///< [columns]; null: none
   void* out;
   std::int64_t rows, columns;
   bool transposed;
+  /// Counts of `row_groups`: one tile of each row of tiles projects, and the others wait for it to read
+  /// t_out, which all members have then. Null: every tile projects on its own.
+  unsigned int* ready;
 };
 
 /// Ways to compute it in one kernel, which differ in the size of their tiles: so many are worth trying for

@@ -21,6 +21,7 @@ constexpr int most_shared_bytes = 227 * 1024;
 constexpr int group_threads = 128;
 constexpr int filler_warps = 3;
 constexpr int fillers = filler_warps * 32;  // threads that bring the factors
+constexpr int filling_lanes = 32;           // that arrive for what was filled into a stage
 constexpr int own_ranks = 16;               // of a member that projects
 
 constexpr int most_members = LowRankProduct::most_members;
@@ -43,16 +44,20 @@ struct Member {
 };
 
 /// What the kernel reads besides the matrices, and the order of its tiles: bands of some columns, row by row.
+/// Where tiles share what the first column of them projects, that one comes ahead of all bands.
 struct Work {
   Member members[most_members];
   const Bf16* bias;
-  bool whole_ranks;  ///< multiples of 8
+  unsigned int* ready;  ///< for 64 rows each, of how many members t has been projected; null: no tile shares
+  bool whole_ranks;     ///< multiples of 8
   int count;
   int rows, columns;
   int blocks;  ///< of the depth of all members
   int pieces;  ///< of the ranks of all members
   int row_tiles, column_tiles;
   __device__ int tiles() const { return row_tiles * column_tiles; }
+  /// Whether the tile that begins at this column reads what another one projects.
+  __device__ bool reads_projections(int column) const { return ready && column > 0; }
 };
 
 struct Place {
@@ -63,9 +68,12 @@ struct Place {
 template <typename Tile>
 __device__ Place place_of(const Work& w, int tile) {
   constexpr int band = 8;
-  const int first = tile / (band * w.row_tiles) * band;
+  const int ahead = w.ready ? 1 : 0;
+  if (ahead && tile < w.row_tiles) return {tile * Tile::rows, 0};
+  tile -= ahead * w.row_tiles;
+  const int first = ahead + tile / (band * w.row_tiles) * band;
   const int width = min(band, w.column_tiles - first);
-  const int rest = tile - first * w.row_tiles;
+  const int rest = tile - (first - ahead) * w.row_tiles;
   return {rest / width * Tile::rows, (first + rest % width) * Tile::columns};
 }
 
@@ -176,10 +184,13 @@ __device__ void produce(const Memory<Tile>& memory, const Maps& maps, const Work
       memory.empty[ring.stage].wait(ring.parity);
       Barrier& full = memory.full[ring.stage];
       if (depth < 0) {
-        (Tile::projects ? full : memory.fill[ring.stage]).arrive();
+        if (Tile::projects) full.arrive();
+        if (!Tile::projects || w.reads_projections(at.column)) memory.fill[ring.stage].arrive();
         continue;
       }
       full.arrive_expecting(Tile::left_bytes + Tile::right_bytes);
+      if (Tile::projects && (w.members[member].rank == 0 || w.reads_projections(at.column)))
+        full.arrive(filling_lanes);  // nothing is filled in
       load_box(memory.left(ring.stage), maps.left[member], depth, at.row, full);
       unsigned char* const to = memory.right(ring.stage);
       if constexpr (Tile::by_depth) {
