@@ -274,6 +274,48 @@ TEST_F(Gpu, AdaptersOfLayersWithOneInputAreRightTogether) {
   }
 }
 
+/// Wide enough that tiles share what one of them projects, in the layers and in the gradient of their input.
+TEST_F(Gpu, WideLayersShareProjections) {
+  const auto numbers = [&](std::uint64_t seed, const Shape& shape, DType dtype, double scale) {
+    return cast(random_normal(random_key(seed).to(gpu_), shape) * scale, dtype).eval().detach();
+  };
+  const Tensor x = numbers(1, {2048, 4096}, DType::bf16, 1);
+  const Tensor up = numbers(2, {4104, 4096}, DType::bf16, 0.02);
+  const Tensor down = numbers(3, {1032, 4104}, DType::bf16, 0.02);
+  const std::vector<Tensor> factors = {
+      numbers(4, {16, 4096}, DType::f32, 0.02), numbers(5, {4104, 16}, DType::f32, 0.1),
+      numbers(6, {16, 4104}, DType::f32, 0.02), numbers(7, {1032, 16}, DType::f32, 0.1)};
+  const auto record = [&] {
+    const Tensor h = lora_linear(x, up, {}, factors[0], factors[1], 2);
+    const Tensor y = lora_linear(h, down, {}, factors[2], factors[3], 2);
+    std::vector<Tensor> outputs = {h, y};
+    for (const Tensor& gradient : grad(sum(square(cast(y, DType::f32))) / 1e6, factors))
+      outputs.push_back(gradient);
+    return outputs;
+  };
+  const auto projections = [&] {
+    const Explanation plan = explain(record());
+    return std::count_if(plan.steps.begin(), plan.steps.end(), [](const ExplainedStep& step) {
+      return step.op == "lora_projection" || step.op == "lora_projections";
+    });
+  };
+  const std::vector<DeviceInfo> all = devices();
+  const auto gpu = std::ranges::find(all, gpu_, &DeviceInfo::device);
+  if (gpu->features == "compute capability 9.0") {
+    EXPECT_EQ(projections(), 0);
+  }
+  const std::vector<Tensor> shared = record();
+  eval(shared);
+  const DisablePassesScope apart({"fuse-projections"});
+  EXPECT_GT(projections(), 0);
+  const std::vector<Tensor> expected = record();
+  for (std::size_t i = 0; i < shared.size(); ++i) {
+    const auto norm = [](const Tensor& of) { return sqrt(sum(square(of))).to_vector<float>().front(); };
+    const Tensor wanted = cast(expected[i], DType::f32);
+    EXPECT_LE(norm(cast(shared[i], DType::f32) - wanted), 5e-3F * norm(wanted)) << "output " << i;
+  }
+}
+
 TEST_F(Gpu, TwoStreamsAndEightThreads) {
   const Stream first;
   const Stream second;
