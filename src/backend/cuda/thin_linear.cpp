@@ -56,10 +56,10 @@ class ThinLinearKernel final : public Kernel {
       launch_thin_linear_plain(dtype_, p, stream);
     else if (hopper::streams_thin_linear(dtype_, p))
       hopper::launch_streamed_thin_linear(p, stream);
-    else if (p.rows == 1)
-      launch_thin_linear_of_one(dtype_, p, stream);
-    else
+    else if (p.rows > 1)
       launch_thin_linear_tiles(dtype_, p, scratch, stream);
+    else if (dtype_ != DType::bf16 || !launch_held_thin_linear(p, stream))
+      launch_thin_linear_of_one(dtype_, p, stream);
   }
 
  private:

@@ -35,6 +35,9 @@ struct ThinLinearProblem {
 void launch_thin_linear_plain(DType dtype, const ThinLinearProblem& problem, cudaStream_t stream);
 /// Of one row; here and below rows of 16-byte multiples at aligned addresses, and compute capability 9.0.
 void launch_thin_linear_of_one(DType dtype, const ThinLinearProblem& problem, cudaStream_t stream);
+/// The same of bf16 and faster, where the GPU's registers hold the matrices as a whole; else false, and
+/// nothing was launched.
+bool launch_held_thin_linear(const ThinLinearProblem& problem, cudaStream_t stream);
 /// Of any number: blocks take 64 outputs by all rows, clusters of them split the depth. The scratch memory is
 /// for the rows as the norm makes them.
 std::size_t thin_linear_tiles_scratch(const ThinLinearProblem& problem);
