@@ -21,6 +21,56 @@ __device__ inline void store_matrices(void* to, const std::uint32_t (&x)[4]) {
                : "memory");
 }
 
+/// A group of warps: 64 rows of the output, from (row, first_column) on, some boxes at a time.
+template <typename Tile>
+__device__ void write_rows(const Memory<Tile>& memory, const CUtensorMap& out, const Work& w,
+                           int first_column, int row, int group, float (&sums)[Tile::columns / 2]) {
+  constexpr int at_once = Tile::stores_at_once;
+  const int thread = static_cast<int>(threadIdx.x) % group_threads;
+  const int lane = thread % 32;
+  unsigned char* const own_out = memory.out + group * at_once * store_bytes;
+  if (w.bias) {
+#pragma unroll
+    for (int j = 0; j < Tile::columns / 8; ++j) {
+      const int column = first_column + j * 8 + lane % 4 * 2;
+      const std::uint32_t pair =
+          column < w.columns ? *reinterpret_cast<const std::uint32_t*>(w.bias + column) : 0;
+      const float low = __uint_as_float(pair << 16);
+      const float high = __uint_as_float(pair & 0xffff0000u);
+      sums[j * 4] += low;
+      sums[j * 4 + 1] += high;
+      sums[j * 4 + 2] += low;
+      sums[j * 4 + 3] += high;
+    }
+  }
+#pragma unroll
+  for (int first = 0; first < Tile::stores; first += at_once) {
+    if (thread < at_once) wait_stores_read();
+    sync_threads(2 + group, group_threads);
+#pragma unroll
+    for (int i = first; i < min(first + at_once, Tile::stores); ++i) {
+      unsigned char* const to = own_out + (i - first) * store_bytes;
+      const int line = thread / 32 * 16 + lane % 16;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float* const s = sums + i * 16 + half * 8;
+        const int piece = half * 2 + lane / 16;
+        store_matrices(
+            to + line * store_columns * 2 + ((piece ^ line >> 1) & 3) * 16,
+            {pack<Bf16>(s[0], s[1]), pack<Bf16>(s[2], s[3]), pack<Bf16>(s[4], s[5]), pack<Bf16>(s[6], s[7])});
+      }
+    }
+    fence_for_async();
+    sync_threads(2 + group, group_threads);
+    if (thread < at_once) {
+      const int column = (first + thread) * store_columns;
+      if (row < w.rows && column < Tile::columns && first_column + column < w.columns)
+        store_box(out, own_out + thread * store_bytes, first_column + column, row);
+      commit_stores();
+    }
+  }
+}
+
 /// A group of warps: the products of 64 rows, then the output.
 template <typename Tile>
 __device__ void consume(const Memory<Tile>& memory, const CUtensorMap& out, const Work& w, int group) {
@@ -29,7 +79,6 @@ __device__ void consume(const Memory<Tile>& memory, const CUtensorMap& out, cons
   [[maybe_unused]] constexpr int factor_step = (Tile::by_depth ? 8 * line_bytes : 32) / 16;
   const int thread = static_cast<int>(threadIdx.x) % group_threads;
   const int lane = thread % 32;
-  unsigned char* const own_out = memory.out + group * Tile::stores_at_once * store_bytes;
   Ring ring;
   const auto right_operand = [&] {
     return operand(memory.right(ring.stage), Tile::by_depth ? block_bytes : 0);
@@ -132,47 +181,7 @@ __device__ void consume(const Memory<Tile>& memory, const CUtensorMap& out, cons
       release(before);
     }
 
-    if (w.bias) {
-#pragma unroll
-      for (int j = 0; j < columns / 8; ++j) {
-        const int column = at.column + j * 8 + lane % 4 * 2;
-        const std::uint32_t pair =
-            column < w.columns ? *reinterpret_cast<const std::uint32_t*>(w.bias + column) : 0;
-        const float low = __uint_as_float(pair << 16);
-        const float high = __uint_as_float(pair & 0xffff0000u);
-        sums[j * 4] += low;
-        sums[j * 4 + 1] += high;
-        sums[j * 4 + 2] += low;
-        sums[j * 4 + 3] += high;
-      }
-    }
-#pragma unroll
-    for (int first = 0; first < Tile::stores; first += Tile::stores_at_once) {
-      constexpr int at_once = Tile::stores_at_once;
-      if (thread < at_once) wait_stores_read();
-      sync_threads(2 + group, group_threads);
-#pragma unroll
-      for (int i = first; i < min(first + at_once, Tile::stores); ++i) {
-        unsigned char* const to = own_out + (i - first) * store_bytes;
-        const int line = thread / 32 * 16 + lane % 16;
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float* const s = sums + i * 16 + half * 8;
-          const int piece = half * 2 + lane / 16;
-          store_matrices(to + line * store_columns * 2 + ((piece ^ line >> 1) & 3) * 16,
-                         {pack<Bf16>(s[0], s[1]), pack<Bf16>(s[2], s[3]), pack<Bf16>(s[4], s[5]),
-                          pack<Bf16>(s[6], s[7])});
-        }
-      }
-      fence_for_async();
-      sync_threads(2 + group, group_threads);
-      if (thread < at_once) {
-        const int column = (first + thread) * store_columns;
-        if (row < w.rows && column < Tile::columns && at.column + column < w.columns)
-          store_box(out, own_out + thread * store_bytes, at.column + column, row);
-        commit_stores();
-      }
-    }
+    write_rows<Tile>(memory, out, w, at.column, row, group, sums);
   }
   if (thread < Tile::stores_at_once) wait_stores();
 }
