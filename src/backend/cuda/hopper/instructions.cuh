@@ -76,6 +76,14 @@ __device__ inline void store_box(const CUtensorMap& map, const void* from, int c
                "r"(shared_address(from)), "r"(column), "r"(row)
                : "memory");
 }
+/// Starts a copy of neighbouring bytes, a multiple of 16 at such an address, to shared memory.
+__device__ inline void load_bytes(void* to, const void* from, int bytes, Barrier& done) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+          shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(&done))
+      : "memory");
+}
 __device__ inline void commit_stores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 /// Until shared memory may be written again.
 __device__ inline void wait_stores_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
@@ -181,25 +189,25 @@ __device__ inline void wait_products() {
       "+f"(d[118]), "+f"(d[119]), "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), \
       "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
 
-#define WICK_PRODUCT(columns, count, a, b, more, c)                                                  \
+#define WICK_PRODUCT(columns, count, a, b, more, left_way, right_way)                                \
   if constexpr (N == columns)                                                                        \
   asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #more                                            \
                ", 0;\n"                                                                              \
                "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" WICK_NAMES_##count \
-               "}, %" #a ", %" #b ", p, 1, 1, 0, %" #c ";\n}"                                        \
+               "}, %" #a ", %" #b ", p, 1, 1, %" #left_way ", %" #right_way ";\n}"                   \
                : WICK_SUMS_##count(d)                                                                \
-               : "l"(left), "l"(right), "r"(accumulate), "n"(by_rows ? 1 : 0))
+               : "l"(left), "l"(right), "r"(accumulate), "n"(left_by_columns ? 1 : 0), "n"(by_rows ? 1 : 0))
 
 /// d [64, N] (+)= left [64, 16] right [16, N]; the left's rows and the right's columns are rows in shared
-/// memory, or `by_rows` the right's own.
-template <int N, bool by_rows>
+/// memory, or `left_by_columns` the left's columns and `by_rows` the right's own rows.
+template <int N, bool by_rows, bool left_by_columns = false>
 __device__ inline void multiply(float (&d)[N / 2], std::uint64_t left, std::uint64_t right, int accumulate) {
-  WICK_PRODUCT(32, 16, 16, 17, 18, 19);
-  WICK_PRODUCT(64, 32, 32, 33, 34, 35);
-  WICK_PRODUCT(128, 64, 64, 65, 66, 67);
-  WICK_PRODUCT(192, 96, 96, 97, 98, 99);
-  WICK_PRODUCT(224, 112, 112, 113, 114, 115);
-  WICK_PRODUCT(256, 128, 128, 129, 130, 131);
+  WICK_PRODUCT(32, 16, 16, 17, 18, 19, 20);
+  WICK_PRODUCT(64, 32, 32, 33, 34, 35, 36);
+  WICK_PRODUCT(128, 64, 64, 65, 66, 67, 68);
+  WICK_PRODUCT(192, 96, 96, 97, 98, 99, 100);
+  WICK_PRODUCT(224, 112, 112, 113, 114, 115, 116);
+  WICK_PRODUCT(256, 128, 128, 129, 130, 131, 132);
 }
 
 #define WICK_PRODUCT_OF_REGISTERS(columns, count, a0, a1, a2, a3, b, more, c)                         \

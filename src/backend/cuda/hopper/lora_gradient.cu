@@ -15,16 +15,14 @@ constexpr int threads = warps * 32;
 constexpr int unit_rows = warps * ActivationTile::rows;
 
 /// 16 rows of x and of t; lines of t are padded, so that what a warp reads of it lies in different banks.
-template <int RankTiles, int ColumnTiles>
+template <int RankTiles>
 struct Stage {
   static constexpr int ranks = RankTiles * 16;
   static constexpr int line = ranks + 4;
 
   __device__ void bring(const LoraGradient& p, const Activations& activations, std::int64_t row,
                         std::int64_t end, std::int64_t column) {
-#pragma unroll
-    for (int i = 0; i < ColumnTiles; ++i)
-      x[i].bring(activations, row, end, column + i * ActivationTile::columns);
+    x.bring(activations, row, end, column);
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const bool in_fours = p.rank % 4 == 0 && is_aligned(p.t);
 #pragma unroll
@@ -43,25 +41,25 @@ struct Stage {
   }
   __device__ float at(int row, int rank) const { return t[row * line + rank]; }
 
-  ActivationTile x[ColumnTiles];
+  ActivationTile x;
   float t[ActivationTile::rows * line];
 };
 
-/// A block sums ColumnTiles * 64 columns for RankTiles * 16 ranks, and has a multiprocessor for itself.
-template <int RankTiles, int ColumnTiles>
+/// A block sums 64 columns for RankTiles * 16 ranks, and has a multiprocessor for itself.
+template <int RankTiles>
 struct GradientShape {
-  static constexpr int columns = ColumnTiles * ActivationTile::columns;
+  static constexpr int columns = ActivationTile::columns;
   static constexpr int stages = 4;
-  static constexpr std::size_t shared_bytes = sizeof(Stage<RankTiles, ColumnTiles>[warps][stages]);
+  static constexpr std::size_t shared_bytes = sizeof(Stage<RankTiles>[warps][stages]);
 };
 
 /// A block sums columns of a member over its share of the rows, its warps taking turns at 16 rows; the blocks
 /// of a cluster share the rows. The product is transposed, t^T x.
-template <int RankTiles, int ColumnTiles>
+template <int RankTiles>
 __global__ void __launch_bounds__(threads)
     sum_over_rows(const __grid_constant__ Joined<LoraGradient> joined, std::int64_t share) {
   begin_in_order();
-  using Shape = GradientShape<RankTiles, ColumnTiles>;
+  using Shape = GradientShape<RankTiles>;
   constexpr int columns = Shape::columns;
   constexpr int line = columns + 8;
   constexpr int count = Shape::stages;
@@ -71,7 +69,7 @@ __global__ void __launch_bounds__(threads)
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int group = lane / 4;
   const int pair = lane % 4 * 2;
-  auto* const ring = reinterpret_cast<Stage<RankTiles, ColumnTiles>*>(raw) + warp * count;
+  auto* const ring = reinterpret_cast<Stage<RankTiles>*>(raw) + warp * count;
   const auto [member, cluster] = joined.here();
   const LoraGradient& p = joined.members[member];
   const Activations x(p.x, p.columns);
@@ -83,7 +81,7 @@ __global__ void __launch_bounds__(threads)
     commit_copies();
   };
 
-  SumTile sums[RankTiles][ColumnTiles * 8];
+  SumTile sums[RankTiles][columns / 8];
   const std::int64_t own = begin + warp * ActivationTile::rows;
 #pragma unroll
   for (int s = 0; s < count - 1; ++s) bring(own + s * unit_rows, s);
@@ -92,7 +90,7 @@ __global__ void __launch_bounds__(threads)
     wait_copies<count - 2>();
     __syncwarp();
     bring(row + (count - 1) * unit_rows, (stage + count - 1) % count);
-    Stage<RankTiles, ColumnTiles>& here = ring[stage];
+    Stage<RankTiles>& here = ring[stage];
     LeftTile high[RankTiles];
     LeftTile low[RankTiles];
 #pragma unroll
@@ -106,9 +104,9 @@ __global__ void __launch_bounds__(threads)
         low[rank].x[i] = both.low;
       }
 #pragma unroll
-    for (int j = 0; j < ColumnTiles * 8; j += 2) {
+    for (int j = 0; j < columns / 8; j += 2) {
       std::uint32_t right[4];
-      load_matrices_transposed(right, here.x[j / 8].matrix_row(j % 8));
+      load_matrices_transposed(right, here.x.matrix_row(j));
 #pragma unroll
       for (int rank = 0; rank < RankTiles; ++rank)
 #pragma unroll
@@ -127,7 +125,7 @@ __global__ void __launch_bounds__(threads)
   for (int rank = 0; rank < RankTiles; ++rank) {
     __syncthreads();  // nobody reads stages, or sums of the ranks before, any more
 #pragma unroll
-    for (int j = 0; j < ColumnTiles * 8; ++j)
+    for (int j = 0; j < columns / 8; ++j)
 #pragma unroll
       for (int h = 0; h < 2; ++h)
         *reinterpret_cast<float2*>(partial + (warp * 16 + h * 8 + group) * line + j * 8 + pair) =
@@ -149,9 +147,9 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-template <int RankTiles, int ColumnTiles>
+template <int RankTiles>
 void launch(std::span<const LoraGradient> members, cudaStream_t stream) {
-  using Shape = GradientShape<RankTiles, ColumnTiles>;
+  using Shape = GradientShape<RankTiles>;
   const Joined<LoraGradient> joined(members,
                                     [](const LoraGradient& p) { return parts(p.columns, Shape::columns); });
   const std::int64_t units = parts(members[0].rows, unit_rows);
@@ -161,10 +159,10 @@ void launch(std::span<const LoraGradient> members, cudaStream_t stream) {
   for (std::int64_t c = 1; c <= std::min<std::int64_t>(units, most_cluster_blocks); ++c) {
     const std::int64_t each = parts(units, c);
     if (parts(units, each) != c) continue;  // some block would be left without rows
-    const std::int64_t at_once = c == 1 ? multiprocessors()
-                                        : most_clusters(sum_over_rows<RankTiles, ColumnTiles>,
-                                                        {static_cast<unsigned>(c), threads,
-                                                         Shape::shared_bytes, static_cast<unsigned>(c)});
+    const std::int64_t at_once =
+        c == 1 ? multiprocessors()
+               : most_clusters(sum_over_rows<RankTiles>, {static_cast<unsigned>(c), threads,
+                                                          Shape::shared_bytes, static_cast<unsigned>(c)});
     if (at_once == 0) continue;
     // Beginning and ending, a block takes about as long as for so many units.
     constexpr std::int64_t more_units = 6;
@@ -174,26 +172,20 @@ void launch(std::span<const LoraGradient> members, cudaStream_t stream) {
     cluster = c;
     units_each = each;
   }
-  launch_joined(sum_over_rows<RankTiles, ColumnTiles>, joined, cluster, threads, Shape::shared_bytes, stream,
+  launch_joined(sum_over_rows<RankTiles>, joined, cluster, threads, Shape::shared_bytes, stream,
                 "the gradient of an adapter", units_each * unit_rows);
 }
 
 }  // namespace
 
 void launch_lora_gradients(std::span<const LoraGradient> members, cudaStream_t stream) {
-  // Of wider blocks fewer read t, but their sums need more registers, and few blocks leave a GPU idle.
   const std::int64_t rank = members[0].rank;
-  std::int64_t wide_units = 0;
-  for (const LoraGradient& m : members)
-    wide_units += parts(m.columns, GradientShape<1, 2>::columns) * parts(m.rows, unit_rows);
-  if (rank <= 16 && wide_units <= multiprocessors())
-    launch<1, 1>(members, stream);
-  else if (rank <= 16)
-    launch<1, 2>(members, stream);
+  if (rank <= 16)
+    launch_low_lora_gradients(members, stream);
   else if (rank <= 32)
-    launch<2, 1>(members, stream);
+    launch<2>(members, stream);
   else
-    launch<4, 1>(members, stream);
+    launch<4>(members, stream);
 }
 
 }  // namespace wick::cuda::hopper

@@ -17,5 +17,7 @@ void launch_lora_projections(std::span<const LoraProjection> members, cudaStream
 
 /// Takes no memory for parts.
 void launch_lora_gradients(std::span<const LoraGradient> members, cudaStream_t stream);
+/// Of up to 16 ranks.
+void launch_low_lora_gradients(std::span<const LoraGradient> members, cudaStream_t stream);
 
 }  // namespace wick::cuda::hopper
