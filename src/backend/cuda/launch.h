@@ -18,9 +18,21 @@ struct Launch {
   cudaStream_t stream = nullptr;
   Fault* fault = nullptr;  ///< as the device sees it
   std::uint32_t step = 0;
+  bool leaves_room = false;  ///< the kernel that was launched last, for the next one to begin early
 };
 
 /// The launch that this thread is making; kernels read it in Kernel::run.
 Launch& current_launch() noexcept;
+
+class LaunchScope {
+ public:
+  explicit LaunchScope(const Launch& launch) : previous_(current_launch()) { current_launch() = launch; }
+  ~LaunchScope() { current_launch() = previous_; }
+  LaunchScope(const LaunchScope&) = delete;
+  LaunchScope& operator=(const LaunchScope&) = delete;
+
+ private:
+  Launch previous_;
+};
 
 }  // namespace wick::cuda

@@ -2,6 +2,7 @@
 
 #include "backend/cuda/check.h"
 #include "backend/cuda/gpu.h"
+#include "backend/cuda/launch.h"
 
 namespace wick::cuda {
 namespace {
@@ -15,13 +16,9 @@ constexpr std::size_t usual_shared_bytes = 48 * 1024;
 bool begins_early(const Grid& grid, cudaStream_t stream) {
   constexpr unsigned int few_blocks = 64;
   constexpr std::size_t most_of_a_multiprocessor = 114 * 1024;
-  struct Ahead {
-    cudaStream_t stream = nullptr;
-    bool leaves_room = false;
-  };
-  static thread_local Ahead ahead;
-  const bool behind = ahead.stream == stream && ahead.leaves_room;
-  ahead = {stream, grid.hands_over || grid.blocks.x * grid.blocks.y <= few_blocks};
+  Launch& here = current_launch();
+  const bool behind = here.stream == stream && here.leaves_room;
+  here.leaves_room = grid.hands_over || grid.blocks.x * grid.blocks.y <= few_blocks;
   return !grid.at_once && (behind || grid.shared >= most_of_a_multiprocessor);
 }
 

@@ -36,17 +36,6 @@ ReplayChoice choice_for(std::span<const BaseUse> bases) {
   return {std::move(movable), first_result};
 }
 
-class LaunchScope {
- public:
-  explicit LaunchScope(const Launch& launch) : previous_(current_launch()) { current_launch() = launch; }
-  ~LaunchScope() { current_launch() = previous_; }
-  LaunchScope(const LaunchScope&) = delete;
-  LaunchScope& operator=(const LaunchScope&) = delete;
-
- private:
-  Launch previous_;
-};
-
 }  // namespace
 
 /// A replay that was launched. `program`'s plan must outlive it.
@@ -113,16 +102,19 @@ std::unique_ptr<RunningProgram> CudaProgram::start(std::span<std::byte* const> b
   }
   stream.send(transfers);
   if (!watchers.empty()) stream.synchronize();  // the transfers are no part of the first step
-  launch_steps(bases, stream.handle(), &stream.fault(), watchers);
+  {
+    const LaunchScope scope({stream.handle(), &stream.fault()});
+    launch_steps(bases, watchers);
+  }
   stream.synchronize();
   check_fault(std::exchange(stream.fault(), {}));
   return nullptr;
 }
 
-void CudaProgram::launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault,
+void CudaProgram::launch_steps(std::span<std::byte* const> bases,
                                std::span<StepWatcher* const> watchers) const {
   std::vector<const void*> inputs;
-  const LaunchScope scope({stream, fault, 0});
+  const cudaStream_t stream = current_launch().stream;
   for (std::uint32_t s = 0; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
     inputs.clear();
@@ -152,9 +144,7 @@ std::unique_ptr<RunningProgram> CudaProgram::replay(std::span<std::byte* const> 
   if (chosen->capture) {
     try {
       replay.capture(bases, choice_.moved(chosen->graph), transfers, stream,
-                     [&](std::span<std::byte* const> addresses, Fault* fault) {
-                       launch_steps(addresses, stream, fault);
-                     });
+                     [&](std::span<std::byte* const> addresses) { launch_steps(addresses); });
     } catch (...) {
       choice_.forget(chosen->graph);
       throw;

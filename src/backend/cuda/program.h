@@ -23,9 +23,8 @@ class CudaProgram final : public Program {
  private:
   class Run;
 
-  /// With watchers, each step is waited for.
-  void launch_steps(std::span<std::byte* const> bases, cudaStream_t stream, Fault* fault,
-                    std::span<StepWatcher* const> watchers = {}) const;
+  /// As part of the current launch; with watchers, each step is waited for.
+  void launch_steps(std::span<std::byte* const> bases, std::span<StepWatcher* const> watchers = {}) const;
   /// A launch of a graph; null where the steps are better launched one by one.
   std::unique_ptr<RunningProgram> replay(std::span<std::byte* const> bases,
                                          std::span<const Transfer> transfers, cudaStream_t stream) const;

@@ -8,6 +8,7 @@
 
 #include "backend/cuda/allocator.h"
 #include "backend/cuda/check.h"
+#include "backend/cuda/launch.h"
 
 namespace wick::cuda {
 namespace {
@@ -105,8 +106,9 @@ void Replay::capture(std::span<std::byte* const> bases, MovedBases moved, std::s
   cudaGraph_t graph = nullptr;
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing a graph");
   try {
+    const LaunchScope scope({stream, &shared_.state->fault});
     launch_begin(shared_, moves_in, stream);
-    steps(addresses, &shared_.state->fault);
+    steps(addresses);
     launch_end(shared_, moves_out, stream);
   } catch (...) {
     cudaStreamEndCapture(stream, &graph);

@@ -16,8 +16,8 @@ namespace wick::cuda {
 /// moved. Its launches in flight are on one stream. Guarded by its owner, but for `over`.
 class Replay {
  public:
-  /// Launches the steps at these addresses.
-  using Steps = std::function<void(std::span<std::byte* const> bases, Fault* fault)>;
+  /// Launches the steps at these addresses, as part of the current launch.
+  using Steps = std::function<void(std::span<std::byte* const> bases)>;
 
   explicit Replay(int device) : device_(device) {}
   ~Replay();
