@@ -116,8 +116,12 @@ class ElementwiseKernel final : public Kernel {
     const int width = packs ? chosen_.width : 1;
     const auto items = (static_cast<std::int64_t>(count_) + width - 1) / width;
     const auto kernel = module_->kernel(packs ? "packed" : "single");
-    launch_kernel(kernel, {blocks_for(items, block_threads), block_threads}, current_launch().stream,
-                  "an elementwise kernel", arguments.data());
+    // New blocks keep the memory busier than rounds of the same ones, where a thread has nothing to do before
+    // it reads.
+    const unsigned int blocks =
+        chosen_.flat ? blocks_for_all(items, block_threads) : blocks_for(items, block_threads);
+    launch_kernel(kernel, {blocks, block_threads}, current_launch().stream, "an elementwise kernel",
+                  arguments.data());
   }
 
  private:

@@ -153,10 +153,18 @@ class Writer {
     return list + each_constant(", const {} k{}");
   }
   std::string references() const { return parameters("const {}&"); }
+  /// The same passed on.
+  std::string arguments() const {
+    std::string list = shape_.flat ? "count" : "dims";
+    if (!shape_.flat) list += each_input([](std::size_t i) { return fmt::format(", s{}", i); });
+    list += each_input([](std::size_t i) { return fmt::format(", x{}", i); });
+    list += each_result([](std::size_t r, auto) { return fmt::format(", y{}", r); });
+    return list + each_constant(", k{1}");
+  }
 
   bool packs(std::size_t i) const { return i < shape_.packed.size() && shape_.packed[i]; }
 
-  /// Computes `width` elements and stores the first `n` of them.
+  /// Computes `width` elements and stores them.
   std::string pack_loop(std::string_view to) const {
     std::string arguments = each_input([&](std::size_t i) {
       return packs(i) ? fmt::format("read(p{}.at[j]), ", i) : fmt::format("u{}, ", i);
@@ -171,29 +179,34 @@ class Writer {
       filled += fmt::format("      q{0}.at[j] = written<{1}>(r{0});\n", r, stored_type(results_[r].dtype));
       arguments += fmt::format("{}r{}", r == 0 ? "" : ", ", r);
     }
-    const std::string stores = each_result([&](std::size_t r, auto) {
-      return fmt::format("    store_pack(y{0} + {1}, q{0}{2});\n", r, to, shape_.flat ? ", n" : "");
-    });
+    const std::string stores = each_result(
+        [&](std::size_t r, auto) { return fmt::format("    store_pack(y{0} + {1}, q{0});\n", r, to); });
     return fmt::format(
         "{}#pragma unroll\n    for (int j = 0; j < width; ++j) {{\n{}      compute({});\n{}    }}\n{}", packs,
         declared, arguments, filled, stores);
   }
 
+  /// Whole packs, and then what is left, one element a thread: a pack that might have fewer elements would be
+  /// waited for before the next one is asked for. From the end, which the kernel ahead wrote last and which
+  /// may still be in the L2; what is written last then is what the next one reads first.
   std::string flat_loop() const {
     const std::string uniform = each_input([&](std::size_t i) {
       return packs(i) ? std::string() : fmt::format("  const auto u{0} = read(x{0}[0]);\n", i);
     });
     const std::string loads = each_input([&](std::size_t i) {
-      return packs(i) ? fmt::format("    const auto p{0} = load_pack<width>(x{0} + i, n);\n", i)
-                      : std::string();
+      return packs(i) ? fmt::format("    const auto p{0} = load_pack<width>(x{0} + i);\n", i) : std::string();
     });
     return fmt::format(
-        "template <int width>\n__device__ __forceinline__ void run({}) {{\n{}"
-        "  const Index step = static_cast<Index>(gridDim.x) * blockDim.x * width;\n"
-        "  for (Index i = (static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x) * width; i < count; i "
-        "+= step) {{\n"
-        "    const int n = count - i < width ? static_cast<int>(count - i) : width;\n{}{}  }}\n}}\n",
-        references(), uniform, loads, pack_loop("i"));
+        "template <int width>\n"
+        "__device__ __forceinline__ void run_packs({0}, const Index begin, const Index packs) {{\n{1}"
+        "  const Index step = static_cast<Index>(gridDim.x) * blockDim.x;\n"
+        "  for (Index p = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; p < packs; p += step) "
+        "{{\n"
+        "    const Index i = begin + (packs - 1 - p) * width;\n{2}{3}  }}\n}}\n"
+        "template <int width>\n__device__ __forceinline__ void run({0}) {{\n"
+        "  const Index whole = count - count % width;\n  run_packs<width>({4}, 0, whole / width);\n"
+        "  if (whole < count) run_packs<1>({4}, whole, count - whole);\n}}\n",
+        references(), uniform, loads, pack_loop("i"), arguments());
   }
 
   std::string strided_loop() const {
@@ -242,14 +255,10 @@ class Writer {
 
   std::string kernel(std::string_view name, int width) const {
     if (shape_.members > 0) return batch_kernel(name, width);
-    std::string arguments = shape_.flat ? "count" : "dims";
-    if (!shape_.flat) arguments += each_input([](std::size_t i) { return fmt::format(", s{}", i); });
-    arguments += each_input([](std::size_t i) { return fmt::format(", x{}", i); });
-    arguments += each_result([](std::size_t r, auto) { return fmt::format(", y{}", r); });
     return fmt::format(
         "\nextern \"C\" __global__ void __launch_bounds__(256) {}({}) {{\n  begin_in_order();\n"
-        "  run<{}>({}{});\n}}\n",
-        name, parameters(), width, arguments, each_constant(", k{1}"));
+        "  run<{}>({});\n}}\n",
+        name, parameters(), width, arguments());
   }
 
   const ElementwiseGroup& group_;
