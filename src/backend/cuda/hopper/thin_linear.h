@@ -7,7 +7,7 @@
 namespace wick::cuda::hopper {
 
 /// Whether the matrices of linear layers can go by some rows that stay in registers: bf16, 2 to 32 rows of
-/// short depth, not gated; aligned as for `launch_thin_linear_tiles`.
+/// short depth; aligned as for `launch_thin_linear_tiles`.
 bool streams_thin_linear(DType dtype, const ThinLinearProblem& problem);
 void launch_streamed_thin_linear(const ThinLinearProblem& problem, cudaStream_t stream);
 
