@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <string_view>
 
+#include "backend/cuda/columns.cuh"
 #include "backend/cuda/device/launch_order.cuh"
 #include "backend/cuda/dispatch.cuh"
 #include "backend/cuda/kernels.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/launch_kernel.h"
-#include "backend/cuda/rows.cuh"
 #include "ops/attributes.h"
 #include "ops/norm_gradient.h"
 
@@ -21,29 +21,30 @@ struct Terms {
   T* sum;
 };
 
-template <template <typename> typename Row, typename T>
-__device__ __forceinline__ Row<T> row_of(const Terms<T>& terms, long long at, int n) {
-  Row<T> row(terms.x + at, n);
-  if (terms.y) row.add(terms.y + at, terms.sum + at);
-  return row;
+template <typename Columns, typename T>
+__device__ __forceinline__ auto row_of(const Columns& columns, const Terms<T>& terms, long long at) {
+  auto x = columns.of(terms.x + at);
+  return terms.y ? columns.sum(x, columns.of(terms.y + at), terms.sum + at) : x;
 }
 
-template <typename T, typename P, template <typename> typename Row>
+template <typename T, typename P, typename Columns>
 __global__ void __launch_bounds__(most_row_threads)
     rms_norm_rows(const Terms<T> terms, const P* weight, T* out, long long rows, int n, float eps) {
   begin_in_order();
+  const Columns columns(n);
+  const auto weights = columns.parameter(weight);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    Row<T> row = row_of<Row>(terms, r * n, n);
+    const auto row = row_of(columns, terms, r * n);
     float squares = 0;
-    row.each([&](float& v) { squares += v * v; });
+    columns.each([&](float v) { squares += v * v; }, row);
     const float scale = 1 / sqrtf(block_sum(squares) / static_cast<float>(n) + eps);
-    row.write(
+    columns.write(
         out + r * n,
         [&](float v, float w) {
           const float normalized = v * scale;
           return weight ? rounded<T>(normalized) * w : normalized;
         },
-        weight);
+        row, weights);
   }
 }
 
@@ -53,56 +54,57 @@ struct Standardization {
   float scale;
 };
 
-template <typename Row>
-__device__ Standardization standardization_of(Row& row, float d, float eps) {
+template <typename Columns, typename Row>
+__device__ Standardization standardization_of(const Columns& columns, const Row& row, float d, float eps) {
   float sum = 0;
-  row.each([&](float& v) { sum += v; });
+  columns.each([&](float v) { sum += v; }, row);
   const float first_mean = block_sum(sum) / d;
   // The second sum also finds what rounding left out of the first mean: a row of nearly equal numbers needs
   // it.
-  float left = 0;
-  float squares = 0;
-  row.each([&](float& v) {
-    const float centered = v - first_mean;
-    left += centered;
-    squares += centered * centered;
-  });
-  left = block_sum(left) / d;
-  const float variance = fmaxf(0.0f, block_sum(squares) / d - left * left);
+  Sums sums = {0, 0};
+  columns.each(
+      [&](float v) {
+        const float centered = v - first_mean;
+        sums.first += centered;
+        sums.second += centered * centered;
+      },
+      row);
+  sums = block_sum(sums);
+  const float left = sums.first / d;
+  const float variance = fmaxf(0.0f, sums.second / d - left * left);
   return {first_mean + left, 1 / sqrtf(variance + eps)};
 }
 
-template <typename T, typename P, template <typename> typename Row>
+template <typename T, typename P, typename Columns>
 __global__ void __launch_bounds__(most_row_threads)
     layer_norm_rows(const Terms<T> terms, const P* weight, const P* bias, T* out, long long rows, int n,
                     float eps) {
   begin_in_order();
+  const Columns columns(n);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    Row<T> row = row_of<Row>(terms, r * n, n);
-    const Standardization by = standardization_of(row, static_cast<float>(n), eps);
-    row.write(
+    const auto row = row_of(columns, terms, r * n);
+    const Standardization by = standardization_of(columns, row, static_cast<float>(n), eps);
+    columns.write(
         out + r * n,
         [&](float v, float w, float b) {
           float y = (v - by.mean) * by.scale;
           if (weight) y *= w;
           return bias ? y + b : y;
         },
-        weight, bias);
+        row, weight, bias);  // read now: held from the start, both would spill registers
   }
 }
 
 /// Rows of what was normalized, of the gradients of the result, which are summed up, and of what is added to
-/// the gradient; null where there are fewer.
-template <typename T>
+/// the gradient; null where there are fewer. At most so many gradients: each takes registers.
+template <typename T, int most>
 struct GradientTerms {
   const T* x;
-  const T* grads[most_norm_gradients];
+  const T* grads[most];
   const T* added;
 
-  __device__ GradientTerms at(long long place) const {
-    const auto from = [place](const T* rows) { return rows ? rows + place : nullptr; };
-    return {from(x), {from(grads[0]), from(grads[1]), from(grads[2])}, from(added)};
-  }
+  __device__ static const T* from(const T* rows, long long at) { return rows ? rows + at : nullptr; }
+  __device__ const T* grad(int i, long long at) const { return i < most ? from(grads[i], at) : nullptr; }
 
   // The same f32 sums as in steps of their own: not contracted with products.
   __device__ float plus(float gradient, float number) const {
@@ -110,76 +112,100 @@ struct GradientTerms {
   }
   /// The gradient of what was normalized: those of the result, times the weight.
   __device__ float inner(float first, float second, float third, const void* weight, float w) const {
-    if (grads[1]) first = __fadd_rn(first, second);
-    if (grads[2]) first = __fadd_rn(first, third);
+    if (most > 1 && grads[1]) first = __fadd_rn(first, second);
+    if (most > 2 && grads[2]) first = __fadd_rn(first, third);
     return weight ? first * w : first;
   }
 };
 
-/// Fewer elements a thread than in norms: those of up to five rows are on their way at once.
-template <typename T>
-using GradientRow = HeldRow<T, 2>;
+/// The weight, read with the rows; with more gradients than one those take its registers, and it is read when
+/// it is needed.
+template <int most, typename Columns, typename P>
+__device__ __forceinline__ auto weight_of(const Columns& columns, const P* weight) {
+  if constexpr (most > 1)
+    return weight;
+  else
+    return columns.of(weight);
+}
 
 /// The gradient of rms_norm with respect to x: inverse (g w - normalized mean(g w normalized)).
-template <typename T, typename P, typename Row>
+template <typename T, typename P, typename Columns, int most>
 __global__ void __launch_bounds__(most_row_threads)
-    rms_norm_gradient_rows(const GradientTerms<T> terms, const P* weight, T* out, long long rows, int n,
+    rms_norm_gradient_rows(const GradientTerms<T, most> terms, const P* weight, T* out, long long rows, int n,
                            float eps) {
   begin_in_order();
   const auto d = static_cast<float>(n);
+  const Columns columns(n);
+  const auto w = weight_of<most>(columns, weight);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    const GradientTerms<T> at = terms.at(r * n);
-    Row row(at.x, n);
-    float squares = 0;
-    float products = 0;
-    row.each(
-        [&](float& v, float g1, float g2, float g3, float w) {
-          squares += v * v;
-          products += at.inner(g1, g2, g3, weight, w) * v;
+    const long long at = r * n;
+    const auto x = columns.of(terms.x + at);
+    const auto g1 = columns.of(terms.grad(0, at));
+    const auto g2 = columns.of(terms.grad(1, at));
+    const auto g3 = columns.of(terms.grad(2, at));
+    const auto added = columns.of(terms.from(terms.added, at));
+    Sums sums = {0, 0};
+    columns.each(
+        [&](float v, float a, float b, float c, float by) {
+          sums.first += v * v;
+          sums.second += terms.inner(a, b, c, weight, by) * v;
         },
-        at.grads[0], at.grads[1], at.grads[2], weight);
-    const float inverse = 1 / sqrtf(block_sum(squares) / d + eps);
-    const float along = block_sum(products) / d * inverse * inverse;
-    row.write(
-        out + r * n,
-        [&](float v, float g1, float g2, float g3, float w, float added) {
-          return at.plus(inverse * (at.inner(g1, g2, g3, weight, w) - v * along), added);
+        x, g1, g2, g3, w);
+    sums = block_sum(sums);
+    const float inverse = 1 / sqrtf(sums.first / d + eps);
+    const float along = sums.second / d * inverse * inverse;
+    columns.write(
+        out + at,
+        [&](float v, float a, float b, float c, float by, float more) {
+          return terms.plus(inverse * (terms.inner(a, b, c, weight, by) - v * along), more);
         },
-        at.grads[0], at.grads[1], at.grads[2], weight, at.added);
+        x, g1, g2, g3, w, added);
   }
 }
 
 /// The same of layer_norm: scale (g w - mean(g w) - c scale mean(g w c scale)), with c = x - mean(x).
-template <typename T, typename P, typename Row>
+template <typename T, typename P, typename Columns, int most>
 __global__ void __launch_bounds__(most_row_threads)
-    layer_norm_gradient_rows(const GradientTerms<T> terms, const P* weight, T* out, long long rows, int n,
-                             float eps) {
+    layer_norm_gradient_rows(const GradientTerms<T, most> terms, const P* weight, T* out, long long rows,
+                             int n, float eps) {
   begin_in_order();
   const auto d = static_cast<float>(n);
+  const Columns columns(n);
+  const auto w = weight_of<most>(columns, weight);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
-    const GradientTerms<T> at = terms.at(r * n);
-    Row row(at.x, n);
-    const Standardization by = standardization_of(row, d, eps);
-    float inners = 0;
-    float products = 0;
-    row.each(
-        [&](float& v, float g1, float g2, float g3, float w) {
-          const float inner = at.inner(g1, g2, g3, weight, w);
-          inners += inner;
-          products += inner * (v - by.mean);
+    const long long at = r * n;
+    const auto x = columns.of(terms.x + at);
+    const auto g1 = columns.of(terms.grad(0, at));
+    const auto g2 = columns.of(terms.grad(1, at));
+    const auto g3 = columns.of(terms.grad(2, at));
+    const auto added = columns.of(terms.from(terms.added, at));
+    const Standardization of_x = standardization_of(columns, x, d, eps);
+    Sums sums = {0, 0};
+    columns.each(
+        [&](float v, float a, float b, float c, float by) {
+          const float inner = terms.inner(a, b, c, weight, by);
+          sums.first += inner;
+          sums.second += inner * (v - of_x.mean);
         },
-        at.grads[0], at.grads[1], at.grads[2], weight);
-    const float mean_inner = block_sum(inners) / d;
-    const float along = block_sum(products) / d * by.scale * by.scale;
-    row.write(
-        out + r * n,
-        [&](float v, float g1, float g2, float g3, float w, float added) {
-          const float inner = at.inner(g1, g2, g3, weight, w) - mean_inner;
-          return at.plus(by.scale * (inner - (v - by.mean) * along), added);
+        x, g1, g2, g3, w);
+    sums = block_sum(sums);
+    const float mean_inner = sums.first / d;
+    const float along = sums.second / d * of_x.scale * of_x.scale;
+    columns.write(
+        out + at,
+        [&](float v, float a, float b, float c, float by, float more) {
+          const float inner = terms.inner(a, b, c, weight, by) - mean_inner;
+          return terms.plus(of_x.scale * (inner - (v - of_x.mean) * along), more);
         },
-        at.grads[0], at.grads[1], at.grads[2], weight, at.added);
+        x, g1, g2, g3, w, added);
   }
 }
+
+/// Columns of norms, and of their gradients: fewer a thread, as several rows are on their way at once.
+template <typename T>
+using NormColumns = HeldColumns<T, 4>;
+template <typename T>
+using GradientColumns = HeldColumns<T, 2>;
 
 /// What all kernels of norms know: rows of `terms` inputs of one shape, held in registers where they fit, and
 /// behind them the parameters, which have the rows' dtype, or are f32.
@@ -248,7 +274,7 @@ class NormKernel final : public RowsKernel {
   }
   void run_results(const void* const* inputs, void* const* outputs, void* /*scratch*/) const override {
     visit([&]<typename T, typename P>() {
-      const RowLaunch shape = shape_of<RegisterRow<T>>(inputs, outputs);
+      const RowLaunch shape = shape_of<NormColumns<T>>(inputs, outputs);
       Terms<T> terms{static_cast<const T*>(inputs[0]), nullptr, nullptr};
       if (terms_ > 1) {
         terms.y = static_cast<const T*>(inputs[1]);
@@ -257,12 +283,13 @@ class NormKernel final : public RowsKernel {
       const P* const weight = parameter<P>(inputs, 0);
       auto* const out = static_cast<T*>(outputs[0]);
       if constexpr (centered)
-        launch_rows(
-            shape.in_registers ? layer_norm_rows<T, P, RegisterRow> : layer_norm_rows<T, P, MemoryRow>, shape,
-            "norm_rows", terms, weight, parameter<P>(inputs, 1), out);
+        launch_rows(shape.in_registers ? layer_norm_rows<T, P, NormColumns<T>>
+                                       : layer_norm_rows<T, P, MemoryColumns<T>>,
+                    shape, "norm_rows", terms, weight, parameter<P>(inputs, 1), out);
       else
-        launch_rows(shape.in_registers ? rms_norm_rows<T, P, RegisterRow> : rms_norm_rows<T, P, MemoryRow>,
-                    shape, "norm_rows", terms, weight, out);
+        launch_rows(
+            shape.in_registers ? rms_norm_rows<T, P, NormColumns<T>> : rms_norm_rows<T, P, MemoryColumns<T>>,
+            shape, "norm_rows", terms, weight, out);
     });
   }
 };
@@ -276,23 +303,32 @@ class NormGradientKernel final : public RowsKernel {
 
   void run(const void* const* inputs, void* output, void* /*scratch*/) const override {
     visit([&]<typename T, typename P>() {
-      using Held = GradientRow<T>;
-      const RowLaunch shape = shape_of<Held>(inputs, &output);
-      GradientTerms<T> terms{static_cast<const T*>(inputs[0]), {}, nullptr};
-      for (std::int64_t i = 0; i < gradients_; ++i) terms.grads[i] = static_cast<const T*>(inputs[1 + i]);
-      if (adds_) terms.added = static_cast<const T*>(inputs[1 + gradients_]);
-      const auto in_registers =
-          centered ? layer_norm_gradient_rows<T, P, Held> : rms_norm_gradient_rows<T, P, Held>;
-      const auto from_memory = centered ? layer_norm_gradient_rows<T, P, MemoryRow<T>>
-                                        : rms_norm_gradient_rows<T, P, MemoryRow<T>>;
-      launch_rows(shape.in_registers ? in_registers : from_memory, shape, "norm_gradient_rows", terms,
-                  parameter<P>(inputs, 0), static_cast<T*>(output));
+      if (gradients_ == 1)
+        launch<T, P, 1>(inputs, output);
+      else
+        launch<T, P, most_norm_gradients>(inputs, output);
     });
   }
 
  private:
   NormGradientKernel(const KernelRequest& request, const NormGradientAttrs& attrs)
       : RowsKernel(request, attrs.terms(), attrs.eps), gradients_(attrs.gradients), adds_(attrs.adds != 0) {}
+
+  template <typename T, typename P, int most>
+  void launch(const void* const* inputs, void* output) const {
+    using Held = GradientColumns<T>;
+    using Memory = MemoryColumns<T>;
+    const RowLaunch shape = shape_of<Held>(inputs, &output);
+    GradientTerms<T, most> terms{static_cast<const T*>(inputs[0]), {}, nullptr};
+    for (std::int64_t i = 0; i < gradients_; ++i) terms.grads[i] = static_cast<const T*>(inputs[1 + i]);
+    if (adds_) terms.added = static_cast<const T*>(inputs[1 + gradients_]);
+    const auto in_registers =
+        centered ? layer_norm_gradient_rows<T, P, Held, most> : rms_norm_gradient_rows<T, P, Held, most>;
+    const auto from_memory =
+        centered ? layer_norm_gradient_rows<T, P, Memory, most> : rms_norm_gradient_rows<T, P, Memory, most>;
+    launch_rows(shape.in_registers ? in_registers : from_memory, shape, "norm_gradient_rows", terms,
+                parameter<P>(inputs, 0), static_cast<T*>(output));
+  }
 
   std::int64_t gradients_;
   bool adds_;

@@ -9,13 +9,30 @@
 // needed.
 namespace wick::cuda {
 
+/// Two sums that are made on one way through a block.
+struct Sums {
+  float first;
+  float second;
+
+  __device__ Sums operator+(const Sums& other) const { return {first + other.first, second + other.second}; }
+};
+
+/// The value of the lane whose number differs by the bit `apart`.
+template <typename T>
+__device__ T across(T value, int apart) {
+  return __shfl_xor_sync(~0u, value, apart);
+}
+__device__ inline Sums across(Sums value, int apart) {
+  return {across(value.first, apart), across(value.second, apart)};
+}
+
 /// The same value for all threads of a block of whole warps, combined in an order that only their number
 /// decides.
 template <typename T, typename F>
 __device__ T block_combined(T value, const F& combine) {
   __shared__ T of_warps[32];
 #pragma unroll
-  for (int apart = 16; apart > 0; apart /= 2) value = combine(value, __shfl_xor_sync(~0u, value, apart));
+  for (int apart = 16; apart > 0; apart /= 2) value = combine(value, across(value, apart));
   if (blockDim.x == 32) return value;
   __syncthreads();  // what an earlier call left may still be read
   if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
@@ -68,58 +85,33 @@ class HeldRow {
       for (int j = 0; j < width; ++j) values_[p][j] = read(packs_[p].at[j]);
   }
 
-  /// Adds y; the sums, as elements of type T, are the row from now on, and go to `sum`.
-  __device__ void add(const T* y, T* sum) {
+  /// f(value) for each element of this thread; what f writes to the value stays for later calls.
+  template <typename F>
+  __device__ void each(const F& f) {
 #pragma unroll
     for (int p = 0; p < packs; ++p) {
       if (place(p) >= n_) continue;
-      const Pack<T, width> added = load_pack<width>(y + place(p));
-      Pack<T, width> made;
 #pragma unroll
-      for (int j = 0; j < width; ++j) {
-        made.at[j] = written<T>(values_[p][j] + read(added.at[j]));
-        values_[p][j] = read(made.at[j]);
-      }
-      store_pack(sum + place(p), made);
+      for (int j = 0; j < width; ++j) f(values_[p][j]);
     }
   }
 
-  /// f(value, parameters...) for each element of this thread, with parameters[k] read at its place; what f
-  /// writes to the value stays for later calls.
-  template <typename F, typename... P>
-  __device__ void each(const F& f, const P*... parameters) {
+  /// out[place] = f(value)
+  template <typename To, typename F>
+  __device__ void write(To* out, const F& f) {
 #pragma unroll
-    for (int p = 0; p < packs; ++p)
-      if (place(p) < n_) visit_pack(p, f, loaded(parameters, place(p))...);
-  }
-
-  /// out[place] = f(value, parameters...)
-  template <typename To, typename F, typename... P>
-  __device__ void write(To* out, const F& f, const P*... parameters) {
+    for (int p = 0; p < packs; ++p) {
+      if (place(p) >= n_) continue;
+      Pack<To, width> made;
 #pragma unroll
-    for (int p = 0; p < packs; ++p)
-      if (place(p) < n_) write_pack(out + place(p), p, f, loaded(parameters, place(p))...);
+      for (int j = 0; j < width; ++j) made.at[j] = written<To>(f(values_[p][j]));
+      store_pack(out + place(p), made);
+    }
   }
 
  private:
   __device__ int place(int p) const {
     return (p * static_cast<int>(blockDim.x) + static_cast<int>(threadIdx.x)) * width;
-  }
-  template <typename P>
-  __device__ static Pack<P, width> loaded(const P* parameter, int at) {
-    return parameter ? load_pack<width>(parameter + at) : Pack<P, width>{};
-  }
-  template <typename F, typename... Packs>
-  __device__ void visit_pack(int p, const F& f, const Packs&... others) {
-#pragma unroll
-    for (int j = 0; j < width; ++j) f(values_[p][j], read(others.at[j])...);
-  }
-  template <typename To, typename F, typename... Packs>
-  __device__ void write_pack(To* out, int p, const F& f, const Packs&... others) {
-    Pack<To, width> made;
-#pragma unroll
-    for (int j = 0; j < width; ++j) made.at[j] = written<To>(f(values_[p][j], read(others.at[j])...));
-    store_pack(out, made);
   }
 
   int n_;
@@ -136,23 +128,17 @@ class MemoryRow {
  public:
   __device__ MemoryRow(const T* x, int n) : x_(x), n_(n) {}
 
-  __device__ void add(const T* y, T* sum) {
-    for (int i = static_cast<int>(threadIdx.x); i < n_; i += static_cast<int>(blockDim.x))
-      sum[i] = written<T>(read(x_[i]) + read(y[i]));
-    x_ = sum;  // each thread reads what it wrote
-  }
-
-  template <typename F, typename... P>
-  __device__ void each(const F& f, const P*... parameters) {
+  template <typename F>
+  __device__ void each(const F& f) {
     for (int i = static_cast<int>(threadIdx.x); i < n_; i += static_cast<int>(blockDim.x)) {
       float value = read(x_[i]);
-      f(value, (parameters ? read(parameters[i]) : 0.0f)...);
+      f(value);
     }
   }
-  template <typename To, typename F, typename... P>
-  __device__ void write(To* out, const F& f, const P*... parameters) {
+  template <typename To, typename F>
+  __device__ void write(To* out, const F& f) {
     for (int i = static_cast<int>(threadIdx.x); i < n_; i += static_cast<int>(blockDim.x))
-      out[i] = written<To>(f(read(x_[i]), (parameters ? read(parameters[i]) : 0.0f)...));
+      out[i] = written<To>(f(read(x_[i])));
   }
 
  private:
@@ -160,7 +146,7 @@ class MemoryRow {
   int n_;
 };
 
-/// How rows of n elements are given to blocks: a HeldRow where that fits in so many threads.
+/// How rows of n elements are given to blocks: in registers where they fit in so many threads.
 struct RowLaunch {
   bool in_registers;
   unsigned int threads;
