@@ -274,7 +274,7 @@ TEST_F(Gpu, AdaptersOfLayersWithOneInputAreRightTogether) {
   }
 }
 
-/// Wide enough that tiles share what one of them projects, in the layers and in the gradient of their input.
+/// Wide enough that tiles share what one of them projects.
 TEST_F(Gpu, WideLayersShareProjections) {
   const auto numbers = [&](std::uint64_t seed, const Shape& shape, DType dtype, double scale) {
     return cast(random_normal(random_key(seed).to(gpu_), shape) * scale, dtype).eval().detach();
@@ -302,12 +302,12 @@ TEST_F(Gpu, WideLayersShareProjections) {
   const std::vector<DeviceInfo> all = devices();
   const auto gpu = std::ranges::find(all, gpu_, &DeviceInfo::device);
   if (gpu->features == "compute capability 9.0") {
-    EXPECT_EQ(projections(), 0);
+    EXPECT_EQ(projections(), 2) << "of the gradients: one narrow, one with no product behind it";
   }
   const std::vector<Tensor> shared = record();
   eval(shared);
   const DisablePassesScope apart({"fuse-projections"});
-  EXPECT_GT(projections(), 0);
+  EXPECT_GT(projections(), 2);
   const std::vector<Tensor> expected = record();
   for (std::size_t i = 0; i < shared.size(); ++i) {
     const auto norm = [](const Tensor& of) { return sqrt(sum(square(of))).to_vector<float>().front(); };
