@@ -7,7 +7,7 @@ SOURCES = git ls-files --cached --others --exclude-standard -- '*.cpp' '*.h' '*.
 JOBS := $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps configure build quickstart test bench bench-programs bench-peers bench-docs format format-check tidy lint fuzz model install clean
+.PHONY: help deps configure build quickstart test bench bench-programs bench-peers bench-docs format format-check tidy lint fuzz sanitize-gpu model install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (20)
 	cmake --preset asan $(CMAKE_FLAGS)
 	cmake --build --preset asan --target fuzz_targets
 	tools/fuzz.sh build/asan $(FUZZ_SECONDS)
+
+sanitize-gpu: configure ## the tests of ops and kernels on a GPU under compute-sanitizer (TOOLS='memcheck racecheck initcheck')
+	cmake --build --preset $(PRESET) --target ops_tests cuda_tests
+	tools/sanitize_gpu.sh build/$(PRESET) $(TOOLS)
 
 model: build ## retrain the bundled base model from nothing
 	tools/make_base_model.sh
