@@ -23,8 +23,11 @@ export GTEST_TOTAL_SHARDS
 # shellcheck disable=SC2317 # called by the shells of xargs
 check() {
   local tool=$1 program=$2 shard=$3 logs=$4
-  GTEST_SHARD_INDEX=$shard compute-sanitizer --tool "$tool" --error-exitcode 1 "$program" \
-    >"$logs/$tool.$(basename "$program").$shard" 2>&1 || true
+  local log=$logs/$tool.${program##*/}.$shard
+  if GTEST_SHARD_INDEX=$shard compute-sanitizer --tool "$tool" --error-exitcode 1 "$program" >"$log" 2>&1 &&
+    grep -qE '^=+ (ERROR SUMMARY: 0 errors|RACECHECK SUMMARY: 0 hazards)' "$log"; then
+    echo "no report" >>"$log"
+  fi
 }
 export -f check
 for tool; do
@@ -42,7 +45,7 @@ for tool; do
   files=("$logs/$tool".*)
   passed=$(count '^\[       OK \]' "${files[@]}")
   failed=$(count '^\[  FAILED  \].* ms)$' "${files[@]}")
-  clean=$(grep -lE '^=+ (ERROR SUMMARY: 0 errors|RACECHECK SUMMARY: 0 hazards)' "${files[@]}" | wc -l) || true
+  clean=$(count '^no report$' "${files[@]}")
   echo "$tool: $passed cases passed, $failed failed; no report in $clean of ${#files[@]} processes"
   if [ "$passed" -eq 0 ] || [ "$failed" -gt 0 ] || [ "$clean" -lt ${#files[@]} ]; then status=1; fi
 done

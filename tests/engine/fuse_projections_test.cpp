@@ -248,7 +248,7 @@ TEST(FuseProjections, AStepCountsWhatItsPartsDo) {
   }
 }
 
-/// Up to 1,024 columns and 16 ranks, from 64 rows on.
+/// Up to 1,024 columns and 16 ranks, from 64 rows on; more columns of large inputs.
 TEST(FuseProjections, OnComputeCapability90ProductsOfFewColumnsProject) {
   WICK_NEEDS_GPU();
   const Device gpu = test::first_gpu();
@@ -271,6 +271,8 @@ TEST(FuseProjections, OnComputeCapability90ProductsOfFewColumnsProject) {
   EXPECT_EQ(steps(63, 1024, 8), two);
   EXPECT_EQ(steps(64, 1032, 8), two);
   EXPECT_EQ(steps(64, 1024, 17), two);
+  EXPECT_EQ(steps(1 << 17, 1032, 16), one);
+  EXPECT_EQ(steps((1 << 17) - 1, 1032, 16), two);
 }
 
 TEST(FuseProjections, NothingChangesWithoutAKernel) {

@@ -24,6 +24,7 @@ struct Launch {
 /// The launch that this thread is making; kernels read it in Kernel::run.
 Launch& current_launch() noexcept;
 
+/// Makes a launch this thread's for as long as it lives.
 class LaunchScope {
  public:
   explicit LaunchScope(const Launch& launch) : previous_(current_launch()) { current_launch() = launch; }

@@ -180,11 +180,12 @@ class UpdateKernel final : public Kernel {
       (from.projects ? to.a : to.t) = factor;
       to.b = static_cast<const float*>(inputs[from.b()]);
       if (!from.projects) continue;
-      to.t_out =
+      float* const t =
           from.keeps ? static_cast<float*>(*++outputs) : reinterpret_cast<float*>(own_memory + own_t_[m]);
-      to.t = to.t_out;
-      projections.push_back({to.x, to.a, to.t_out, whole.rows, to.depth, to.rank,
-                             whole.transposed ? 1 : to.depth, whole.transposed ? to.rank : 1, to.scale});
+      to.t = t;
+      if (from.keeps || shares_) to.t_out = t;
+      projections.push_back({to.x, to.a, t, whole.rows, to.depth, to.rank, whole.transposed ? 1 : to.depth,
+                             whole.transposed ? to.rank : 1, to.scale});
     }
     if (shares_) whole.ready = reinterpret_cast<unsigned int*>(own_memory + ready_);
     for (std::size_t m = 0; m < products_.size(); ++m)
@@ -291,8 +292,8 @@ bool takes_update(const KernelRequest& request, const UpdateForm& form) {
          });
 }
 
-/// Whether a product may gain by projecting. Those that share wait for each other, which takes longer than to
-/// read once more what is in the L2 cache.
+/// Whether a product may gain by projecting. Tiles that share wait for each other, which takes longer than a
+/// launch that reads a small x.
 bool may_project(const KernelRequest& request, const UpdateForm& form) {
   constexpr std::int64_t most_rank = 16;
   constexpr std::int64_t least_rows = 64;

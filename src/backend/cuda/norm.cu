@@ -118,6 +118,18 @@ struct GradientTerms {
   }
 };
 
+/// The rows of all terms that begin at this place, asked for at once.
+template <typename Row>
+struct GradientRows {
+  Row x, g1, g2, g3, added;
+};
+template <typename Columns, typename T, int most>
+__device__ __forceinline__ auto rows_of(const Columns& columns, const GradientTerms<T, most>& terms,
+                                        long long at) {
+  return GradientRows{columns.of(terms.x + at), columns.of(terms.grad(0, at)), columns.of(terms.grad(1, at)),
+                      columns.of(terms.grad(2, at)), columns.of(terms.from(terms.added, at))};
+}
+
 /// The weight, read with the rows; with more gradients than one those take its registers, and it is read when
 /// it is needed.
 template <int most, typename Columns, typename P>
@@ -139,11 +151,7 @@ __global__ void __launch_bounds__(most_row_threads)
   const auto w = weight_of<most>(columns, weight);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     const long long at = r * n;
-    const auto x = columns.of(terms.x + at);
-    const auto g1 = columns.of(terms.grad(0, at));
-    const auto g2 = columns.of(terms.grad(1, at));
-    const auto g3 = columns.of(terms.grad(2, at));
-    const auto added = columns.of(terms.from(terms.added, at));
+    const auto [x, g1, g2, g3, added] = rows_of(columns, terms, at);
     Sums sums = {0, 0};
     columns.each(
         [&](float v, float a, float b, float c, float by) {
@@ -174,11 +182,7 @@ __global__ void __launch_bounds__(most_row_threads)
   const auto w = weight_of<most>(columns, weight);
   for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
     const long long at = r * n;
-    const auto x = columns.of(terms.x + at);
-    const auto g1 = columns.of(terms.grad(0, at));
-    const auto g2 = columns.of(terms.grad(1, at));
-    const auto g3 = columns.of(terms.grad(2, at));
-    const auto added = columns.of(terms.from(terms.added, at));
+    const auto [x, g1, g2, g3, added] = rows_of(columns, terms, at);
     const Standardization of_x = standardization_of(columns, x, d, eps);
     Sums sums = {0, 0};
     columns.each(

@@ -102,10 +102,8 @@ std::unique_ptr<RunningProgram> CudaProgram::start(std::span<std::byte* const> b
   }
   stream.send(transfers);
   if (!watchers.empty()) stream.synchronize();  // the transfers are no part of the first step
-  {
-    const LaunchScope scope({stream.handle(), &stream.fault()});
-    launch_steps(bases, watchers);
-  }
+  const LaunchScope scope({stream.handle(), &stream.fault()});
+  launch_steps(bases, watchers);
   stream.synchronize();
   check_fault(std::exchange(stream.fault(), {}));
   return nullptr;

@@ -46,6 +46,15 @@ __device__ inline std::uint32_t pack(float low, float high) {
   return pair;
 }
 
+/// f32 numbers as the sum of two bf16 ones, so that products with bf16 numbers are nearly those of f32.
+struct SplitPair {
+  std::uint32_t high;
+  std::uint32_t low;
+  __device__ SplitPair(float first, float second) : high(pack<Bf16>(first, second)) {
+    low = pack<Bf16>(first - __uint_as_float(high << 16), second - __uint_as_float(high & 0xffff0000u));
+  }
+};
+
 /// Four 8x8 matrices of 16-bit elements out of shared memory: lane 8 i + r gives the address of row r of
 /// matrix i. Thread 4 g + t gets elements 2 t and 2 t + 1 of row g of each; transposed, of column g.
 __device__ inline void load_matrices(std::uint32_t (&out)[4], const void* row) {

@@ -6,6 +6,10 @@
 // What the kernels of linear layers on few rows share.
 namespace wick::cuda {
 
+/// The floats of a pair of bf16.
+__device__ inline float low_of(std::uint32_t pair) { return __uint_as_float(pair << 16); }
+__device__ inline float high_of(std::uint32_t pair) { return __uint_as_float(pair & 0xffff0000); }
+
 /// Which row of which matrix makes an output; of a gated layer, the output of part `half`.
 struct MatrixRow {
   int part = 0;

@@ -83,18 +83,14 @@ struct WeightedRow {
   }
 
  private:
-  __device__ static float low_of(std::uint32_t pair) { return __uint_as_float(pair << 16); }
-  __device__ static float high_of(std::uint32_t pair) { return __uint_as_float(pair & 0xffff0000); }
   __device__ void store_pair(int i, std::uint32_t uint4::*which, const uint4& x, const uint4& weight,
                              float& squares) {
     const float a = low_of(x.*which);
     const float b = high_of(x.*which);
     squares = fmaf(a, a, fmaf(b, b, squares));
-    const float weighted_a = a * low_of(weight.*which);
-    const float weighted_b = b * high_of(weight.*which);
-    const std::uint32_t rounded = pack<Bf16>(weighted_a, weighted_b);
-    high[i].*which = rounded;
-    rest[i].*which = pack<Bf16>(weighted_a - low_of(rounded), weighted_b - high_of(rounded));
+    const SplitPair weighted(a * low_of(weight.*which), b * high_of(weight.*which));
+    high[i].*which = weighted.high;
+    rest[i].*which = weighted.low;
   }
 };
 /// Without a norm x goes to registers as it is.

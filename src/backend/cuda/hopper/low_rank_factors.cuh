@@ -242,9 +242,6 @@ class ProjectingFillers {
   __device__ int first_turn() const {
     return static_cast<int>((warp_ + filler_warps - steps_ % filler_warps) % filler_warps);
   }
-  __device__ void write_right(const TileFactors& factors, int stage, int i, const uint4& x) const {
-    factors.write_right(memory_.right(stage), i, x);
-  }
   /// A step that all warps filled has as many arrivals as one of a warp.
   __device__ void finish(int stage) const {
     fence_for_async();
@@ -280,9 +277,9 @@ class ProjectingFillers {
     }
     steps_ += member.blocks;
     const int stage = wait_for(steps_++);
-    const auto write = [&](int i, const uint4& x) { write_right(factors, stage, i, x); };
-    near.write(0, write);
-    far.write(1, write);
+    const auto write_right = [&](int i, const uint4& x) { factors.write_right(memory_.right(stage), i, x); };
+    near.write(0, write_right);
+    far.write(1, write_right);
     finish(stage);
   }
 
@@ -312,15 +309,15 @@ class ProjectingFillers {
     memory_.fill[stage].wait(static_cast<int>(parities_ >> stage & 1));
     parities_ ^= 1u << stage;
     left.write(0, [&](int i, const uint4& x) { factors.write_left(memory_.left(stage), i, x); });
-    right.write(0, [&](int i, const uint4& x) { write_right(factors, stage, i, x); });
+    right.write(0, [&](int i, const uint4& x) { factors.write_right(memory_.right(stage), i, x); });
     finish(stage);
   }
 
   const Memory<Tile>& memory_;
   const Work& w_;
   int filler_, warp_;
-  unsigned steps_ = 0;  ///< behind which the member begins
-  unsigned parities_ = 0;
+  unsigned steps_ = 0;     ///< behind which the member begins
+  unsigned parities_ = 0;  ///< of the stages' waits for factors
 };
 
 }  // namespace wick::cuda::hopper::low_rank

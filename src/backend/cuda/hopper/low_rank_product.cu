@@ -224,17 +224,18 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   }
 }
 
-template <typename Tile, bool Shares = false>
+template <typename Tile>
 void launch(const LowRankProduct& p, cudaStream_t stream) {
   static_assert(Tile::stores_at_once > 0);
-  static_assert(!Shares || Tile::projects);
   const auto ceil_div = [](std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); };
   Work w{};
   Maps maps{};
+  if constexpr (Tile::projects) w.ready = p.ready;
+  const bool shares = w.ready != nullptr;
   for (int m = 0; m < p.count; ++m) {
     const LowRankProduct::Member& member = p.members[m];
     Member& to = w.members[m];
-    to = {.t = Shares ? member.t_out : member.t,
+    to = {.t = shares ? member.t_out : member.t,
           .a = member.a,
           .b = member.b,
           .t_out = member.t_out,
@@ -260,8 +261,7 @@ void launch(const LowRankProduct& p, cudaStream_t stream) {
   w.row_tiles = ceil_div(p.rows, Tile::rows);
   w.column_tiles = ceil_div(p.columns, Tile::columns);
   const int blocks = std::min(w.row_tiles * w.column_tiles, multiprocessors());
-  if constexpr (Shares) {
-    w.ready = p.ready;
+  if (shares) {
     const std::size_t bytes = static_cast<std::size_t>(p.row_groups(p.rows)) * sizeof(*p.ready);
     check(cudaMemsetAsync(p.ready, 0, bytes, stream), "clearing counts");
   }
@@ -269,7 +269,7 @@ void launch(const LowRankProduct& p, cudaStream_t stream) {
                 {.blocks = static_cast<unsigned>(blocks),
                  .threads = Tile::threads,
                  .shared = Tile::shared_bytes,
-                 .at_once = Shares},
+                 .at_once = shares},
                 stream, "a product with an adapter", maps, w);
 }
 
@@ -287,11 +287,8 @@ constexpr Launch projecting[] = {
     launch<TileShape<1, 128, ByDepth, 6, true>>, launch<TileShape<1, 64, ByDepth, 8, true>>,
     launch<TileShape<1, 32, ByDepth, 10, true>>,
 };
-template <bool ByDepth>
-constexpr Launch sharing[] = {
-    launch<TileShape<2, 256, ByDepth, 4, true>, true>,
-    launch<TileShape<2, 224, ByDepth, 4, true>, true>,
-};
+/// Of those that project, the first ones, with the largest tiles, can share.
+constexpr std::size_t sharing = 2;
 
 bool projects(const LowRankProduct& p) {
   return std::ranges::any_of(p.terms(), [](const auto& member) { return member.a != nullptr; });
@@ -300,8 +297,7 @@ bool projects(const LowRankProduct& p) {
 template <bool ByDepth>
 std::span<const Launch> ways_of(const LowRankProduct& p) {
   if (!projects(p)) return reading<ByDepth>;
-  if (p.ready) return sharing<ByDepth>;
-  return projecting<ByDepth>;
+  return std::span(projecting<ByDepth>).first(p.ready ? sharing : std::size(projecting<ByDepth>));
 }
 std::span<const Launch> ways_of(const LowRankProduct& p) {
   return p.transposed ? ways_of<true>(p) : ways_of<false>(p);

@@ -25,9 +25,6 @@ constexpr int lines = 16;  // of a stage; of a gated layer 8 of each matrix
 /// From one line in shared memory to the next, so that 8 of them are read without conflicts of banks.
 __device__ __host__ constexpr int line_bytes(int depth) { return (depth * 2 + 63) / 128 * 128 + 64; }
 
-__device__ float low_of(std::uint32_t pair) { return __uint_as_float(pair << 16); }
-__device__ float high_of(std::uint32_t pair) { return __uint_as_float(pair & 0xffff0000); }
-
 /// As MatrixRow, but parts are chosen among, not indexed: a kernel's parameters are slow to read at an
 /// address that is computed, and here that stands in the way of every tile.
 struct Line {
